@@ -26,6 +26,10 @@ if(HOLDFAST_DEBUG_CHECKS)
   target_compile_definitions(hf_flags INTERFACE HOLDFAST_DEBUG_CHECKS=1 _GLIBCXX_ASSERTIONS)
 endif()
 
+if(HOLDFAST_BUILD_FUZZERS)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # Sanitizers apply to everything that is linked together, hence to the directory, not to one target.
 if(HOLDFAST_SANITIZE)
   string(REPLACE ";" "," sanitizers "${HOLDFAST_SANITIZE}")
