@@ -1,0 +1,147 @@
+// File: an open file of a mounted file system.
+//
+// Common to all functions here: offsets and lengths are bytes; from any thread at once; a File is inert in a forked
+// child (ECHILD). The semantics are those of the system call named, unless said otherwise. Library calls check no
+// permissions: who links the library has the pool.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <holdfast/error.h>
+#include <holdfast/pin.h>
+#include <holdfast/types.h>
+
+namespace holdfast {
+
+namespace filesystem {
+class OpenFile;
+}
+
+// How an operation that takes blocks away treats pins in its range.
+struct BreakOptions {
+  OnPinned on_pinned = OnPinned::wait;
+  std::chrono::nanoseconds deadline = kForever;  // of the wait
+};
+
+enum class FileKind : std::uint8_t { regular, directory, symlink, character_device, block_device, fifo, socket };
+
+struct TimeStamp {
+  std::int64_t seconds = 0;  // since 1970
+  std::uint32_t nanoseconds = 0;
+};
+
+struct Stat {
+  std::uint32_t inode = 0;
+  FileKind kind = FileKind::regular;
+  std::uint32_t permissions = 0;  // the low 12 bits of st_mode
+  std::uint32_t links = 0;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint64_t size = 0;
+  std::uint64_t allocated = 0;    // bytes of blocks
+  TimeStamp accessed;
+  TimeStamp modified;
+  TimeStamp changed;
+  TimeStamp created;
+  std::uint32_t device_major = 0;
+  std::uint32_t device_minor = 0;
+};
+
+struct ExtentInfo {
+  std::uint64_t offset = 0;         // in the file
+  std::uint64_t device_offset = 0;
+  std::uint64_t length = 0;
+  bool unwritten = false;
+  std::uint64_t unit_max = 4 * KiB; // largest unit in which some of it can be mapped: 4 KiB, 2 MiB or 1 GiB
+};
+
+enum class Allocate : std::uint8_t {
+  extend,     // fallocate(2) mode 0: blocks for the range, size grows over it
+  keep_size,  // FALLOC_FL_KEEP_SIZE
+};
+
+class File {
+ public:
+  File(File&&) noexcept;
+  File& operator=(File&&) noexcept;
+  ~File();  // gives the handle up; never blocks
+
+  // --- bytes: pread(2), pwrite(2), preadv(2), pwritev(2) ---
+  // Bytes read; 0 at or past the end. Holes and unwritten blocks read as zeros. Takes no metadata lock once the
+  // file's extents are known. EBADF (not opened for reading), EISDIR, EIO (the memory cannot be read).
+  Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) const;
+  Result<std::size_t> read(std::uint64_t offset, std::span<const iovec> into) const;
+  // Bytes written: all, or fewer when the pool filled up in the middle (ENOSPC when none fitted). Into existing
+  // blocks it takes no metadata lock. EBADF, EFBIG, EROFS, ENOSPC, EIO.
+  Result<std::size_t> write(std::uint64_t offset, std::span<const std::byte> from);
+  Result<std::size_t> write(std::uint64_t offset, std::span<const iovec> from);
+  // Writes at the end, whatever the end is by then; returns the offset where it went.
+  Result<std::uint64_t> append(std::span<const std::byte> from);
+
+  // --- size and space ---
+  std::uint64_t size() const;
+  Result<Stat> stat() const;
+  // ftruncate(2). Growing waits for nobody. Shrinking breaks the range that leaves, by the policy: ETIMEDOUT, EBUSY,
+  // EDEADLK (every pin in the way is this thread's), EINTR: nothing has changed. ENOSPC: `detach` could not get the
+  // inode that keeps the blocks; nothing has changed. EINVAL, EFBIG, EBADF, EROFS.
+  Status truncate(std::uint64_t size, const BreakOptions& options = {});
+  // fallocate(2), default and KEEP_SIZE: the range has blocks after, zeros where there were none. ENOSPC: none added.
+  Status allocate(std::uint64_t offset, std::uint64_t length, Allocate mode = Allocate::extend);
+  // FALLOC_FL_PUNCH_HOLE | KEEP_SIZE, with a policy as truncate. Parts of a page (of a cluster) are zeroed and keep
+  // their block.
+  Status punch(std::uint64_t offset, std::uint64_t length, const BreakOptions& options = {});
+  // FALLOC_FL_ZERO_RANGE (extends the size): the range reads as zeros after and has blocks. Policy as truncate.
+  Status zero_range(std::uint64_t offset, std::uint64_t length, const BreakOptions& options = {});
+  // truncate and punch without blocking: done(status) runs once on a worker thread; `event_fd`, where >= 0, gets 1
+  // added before (eventfd(2)). Errors that are known at once are returned and done is not called.
+  using Done = std::function<void(Status)>;
+  Status truncate_async(std::uint64_t size, const BreakOptions& options, Done done, int event_fd = -1);
+  Status punch_async(std::uint64_t offset, std::uint64_t length, const BreakOptions& options, Done done,
+                     int event_fd = -1);
+  // lseek(2) SEEK_DATA and SEEK_HOLE: ENXIO past the end (no data after `offset`).
+  Result<std::uint64_t> next_data(std::uint64_t offset) const;
+  Result<std::uint64_t> next_hole(std::uint64_t offset) const;
+  Result<std::vector<ExtentInfo>> extents() const;
+
+  // --- pins ---
+  // Keeps the pages of the range in place until the Pin is released; the range must lie below the end of the file.
+  // Blocks only while another operation takes the range away (on_break), to the deadline.
+  // EAGAIN (a break is waiting and on_break is fail, or a counter is full), EDEADLK (a break is waiting for a pin of
+  // this very thread), ETIMEDOUT, ENXIO (read access to a hole, or past the end), ENOSPC, EBADF (write access on a
+  // file opened for reading), EINTR.
+  Result<Pin> pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options = {});
+  // The same, but never waits and never allocates: EAGAIN when the range is not tracked yet.
+  Result<Pin> try_pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options = {});
+
+  // --- durability: fsync(2), fdatasync(2) ---
+  Status sync();
+  Status sync_data();
+
+  // --- attributes: fchmod(2), fchown(2), futimens(2), fgetxattr(2) and kin ---
+  Status set_permissions(std::uint32_t permissions);
+  Status set_owner(std::uint32_t uid, std::uint32_t gid);
+  Status set_times(TimeStamp accessed, TimeStamp modified);
+  Result<std::vector<std::string>> list_attributes() const;
+  Result<std::string> attribute(std::string_view name) const;
+  Status set_attribute(std::string_view name, std::string_view value);
+  Status remove_attribute(std::string_view name);
+
+  // For the layers behind this interface.
+  explicit File(std::shared_ptr<filesystem::OpenFile> impl);
+  const std::shared_ptr<filesystem::OpenFile>& impl() const { return impl_; }
+
+ private:
+  std::shared_ptr<filesystem::OpenFile> impl_;
+};
+
+}  // namespace holdfast

@@ -1,0 +1,167 @@
+// Filesystem: a mounted pool. Names, directories, space, and who holds what.
+//
+// Paths are absolute ("/a/b"); `.`, `..` and repeated slashes mean what they mean elsewhere; symbolic links are
+// followed inside the pool (ELOOP after 40), except by functions whose name or comment says they are not. Every
+// function may be called from any thread; none checks permissions. Errors common to all that take paths: ENOENT,
+// ENOTDIR, ENAMETOOLONG (a name over 255 bytes), ELOOP, EINVAL (not absolute), EUCLEAN (damaged metadata, the reason says
+// where), EIO; to all that change: EROFS, ENOSPC.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <holdfast/device.h>
+#include <holdfast/error.h>
+#include <holdfast/file.h>
+#include <holdfast/pin.h>
+#include <holdfast/types.h>
+
+namespace holdfast {
+
+namespace filesystem {
+class Core;
+}
+
+// Flags of open, as open(2).
+enum class Open : std::uint32_t {
+  read = 1,
+  write = 2,
+  read_write = 3,
+  create = 4,      // O_CREAT
+  exclusive = 8,   // O_EXCL: EEXIST
+  truncate = 16,   // O_TRUNC, with the default policy (wait)
+  no_follow = 32,  // O_NOFOLLOW: ELOOP on a symbolic link
+};
+constexpr Open operator|(Open a, Open b) {
+  return static_cast<Open>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));
+}
+constexpr bool has(Open flags, Open flag) {
+  return (static_cast<std::uint32_t>(flags) & static_cast<std::uint32_t>(flag)) == static_cast<std::uint32_t>(flag);
+}
+
+enum class Rename : std::uint8_t { replace, no_replace, exchange };  // rename(2), RENAME_NOREPLACE, RENAME_EXCHANGE
+enum class Follow : std::uint8_t { yes, no };                       // the last component, if it is a symbolic link
+
+struct MountOptions {
+  bool read_only = false;
+};
+
+struct DirectoryEntry {
+  std::string name;
+  std::uint32_t inode = 0;
+  FileKind kind = FileKind::regular;
+};
+
+struct SpaceInfo {
+  std::uint64_t total = 0;        // bytes for files and their metadata
+  std::uint64_t free = 0;         // nobody's
+  std::uint64_t available = 0;    // of these, not reserved
+  std::uint64_t quarantined = 0;  // out of their files, held by pins still; counted as used
+  std::uint64_t block = 4096;
+  std::uint64_t cluster = 4096;
+  std::uint64_t inodes = 0;
+  std::uint64_t free_inodes = 0;
+  std::string uuid;
+  std::string label;
+};
+
+// Blocks that left their file and wait for their last unpin.
+struct QuarantineInfo {
+  std::uint32_t inode = 0;   // the orphan that owns them
+  std::uint64_t bytes = 0;
+  bool evicted = false;      // a whole file without names, or pieces that were truncated or punched away
+};
+
+struct NodeOptions {
+  FileKind kind = FileKind::fifo;  // fifo, socket, character_device, block_device, regular
+  std::uint32_t permissions = 0644;
+  std::uint32_t device_major = 0;
+  std::uint32_t device_minor = 0;
+};
+
+struct UnmountOptions {
+  std::chrono::nanoseconds deadline = kForever;  // how long to wait for files and pins to go
+};
+
+class Filesystem {
+ public:
+  // Mounts the file system on the device, which it takes. While mounted for writing the image is marked not clean.
+  // Errors name what is wrong and the remedy: EINVAL (not an ext4 image), ENOTSUP (a feature, by name), EUCLEAN
+  // (damaged, or not closed cleanly: run e2fsck -p), EROFS (device opened read-only and read_only not asked).
+  static Result<Filesystem> mount(Device device, const MountOptions& options = {});
+
+  Filesystem(Filesystem&&) noexcept;
+  Filesystem& operator=(Filesystem&&) noexcept;
+  // Never blocks. With open files or pins left the pool lives on until the last of them goes; what is still on the
+  // orphan list then leaves the image marked not clean.
+  ~Filesystem();
+
+  // Commits everything and closes the pool. Waits for open files and pins up to the deadline; then ETIMEDOUT (or
+  // EBUSY with a deadline of 0) naming them, and the file system stays mounted. EIO: the image could not be written.
+  Status unmount(const UnmountOptions& options = {});
+
+  // --- files ---
+  Result<File> open(std::string_view path, Open flags, std::uint32_t permissions = 0644);
+  // A file without a name (O_TMPFILE), linked in when whole, gone with its last handle and pin otherwise.
+  Result<File> open_unnamed(std::uint32_t permissions = 0644);
+  Status link_unnamed(const File& file, std::string_view path);
+  Result<Stat> stat(std::string_view path, Follow follow = Follow::yes) const;
+  Status unlink(std::string_view path);
+  Status rename(std::string_view from, std::string_view to, Rename mode = Rename::replace);
+  Status link(std::string_view existing, std::string_view path);  // does not follow a symbolic link, as link(2)
+  Status symlink(std::string_view target, std::string_view path);
+  Result<std::string> read_symlink(std::string_view path) const;
+  Status make_node(std::string_view path, const NodeOptions& options);
+
+  // --- directories ---
+  Status make_directory(std::string_view path, std::uint32_t permissions = 0755);
+  Status remove_directory(std::string_view path);
+  // `visit` gets every name but `.` and `..`, in the order of the directory's hashes, until it returns false. Names
+  // added or removed meanwhile may or may not be seen; those that stay are seen once.
+  Status list(std::string_view path, const std::function<bool(const DirectoryEntry&)>& visit) const;
+
+  // --- attributes ---
+  Status set_permissions(std::string_view path, std::uint32_t permissions);
+  Status set_owner(std::string_view path, std::uint32_t uid, std::uint32_t gid, Follow follow = Follow::yes);
+  Status set_times(std::string_view path, TimeStamp accessed, TimeStamp modified, Follow follow = Follow::yes);
+  Result<std::vector<std::string>> list_attributes(std::string_view path, Follow follow = Follow::yes) const;
+  Result<std::string> attribute(std::string_view path, std::string_view name, Follow follow = Follow::yes) const;
+  Status set_attribute(std::string_view path, std::string_view name, std::string_view value,
+                       Follow follow = Follow::yes);
+  Status remove_attribute(std::string_view path, std::string_view name, Follow follow = Follow::yes);
+
+  // --- pins ---
+  struct PinRange {
+    const File* file = nullptr;
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+  };
+  // One Pin for each range, all or nothing. Errors and blocking as File::pin.
+  Result<std::vector<Pin>> pin_many(std::span<const PinRange> ranges, const PinOptions& options = {});
+  // Every pin of this file system that this process holds, at most `limit`.
+  std::vector<PinInfo> pins(std::size_t limit = 100000) const;
+  std::vector<QuarantineInfo> quarantine() const;
+  // Adds 1 to `event_fd` (eventfd(2)) once nothing is in quarantine; at once when nothing is.
+  Status drain(int event_fd);
+
+  // --- the whole ---
+  SpaceInfo space() const;
+  Status sync();  // syncfs(2): everything written so far
+  bool read_only() const;
+  std::byte* window() const;  // the device window
+
+  // For the layers behind this interface.
+  explicit Filesystem(std::shared_ptr<filesystem::Core> core);
+  filesystem::Core& core() const { return *core_; }
+
+ private:
+  std::shared_ptr<filesystem::Core> core_;
+};
+
+}  // namespace holdfast

@@ -1,0 +1,32 @@
+// Sizes and small enumerations of the public interface.
+#pragma once
+
+#include <cstdint>
+
+namespace holdfast {
+
+inline constexpr std::uint64_t KiB = 1024;
+inline constexpr std::uint64_t MiB = 1024 * KiB;
+inline constexpr std::uint64_t GiB = 1024 * MiB;
+inline constexpr std::uint64_t TiB = 1024 * GiB;
+
+// The unit in which a carrier hands out memory, and so the largest unit its pages can be mapped in.
+enum class PageSize : std::uint8_t { base_4k, huge_2m, huge_1g };
+
+// What a pin lets its holder (a device, another thread) do with the bytes.
+enum class Access : std::uint8_t { read, write };
+
+// What an operation that frees blocks does when someone has pinned them.
+enum class OnPinned : std::uint8_t {
+  wait,    // until the pins are gone or the deadline passes (ETIMEDOUT)
+  fail,    // EBUSY at once, naming the holders
+  detach,  // the file changes now; the pinned blocks wait in quarantine for their last unpin
+};
+
+// What a new pin does when a truncate or punch is waiting for its range.
+enum class OnBreak : std::uint8_t {
+  wait,  // until the break has ended or the pin's own deadline passes
+  fail,  // EAGAIN at once
+};
+
+}  // namespace holdfast
