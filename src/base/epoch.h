@@ -1,12 +1,22 @@
 // Epochs: memory that lock-free readers may still see is reused only after they have all moved on.
 //
-// A reader brackets its walk in an EpochGuard (nests; no lock, no system call). retire() hands memory over; it is
-// destroyed once every guard that existed at the time has ended. synchronize() waits for exactly that.
+// A reader brackets its walk in a Guard (nests; no lock, no system call). retire() hands memory over; it is destroyed
+// once every guard that existed at the time has ended. synchronize() waits for exactly that.
 //
 // Ordering: entering publishes the thread's epoch before the walk's first load. Where membarrier(2) exists the reader
-// pays a compiler fence only and the reclaimer pays the barrier; elsewhere, and under a sanitizer or the test
-// scheduler, the reader's store is sequentially consistent.
+// pays a compiler fence only and the reclaimer pays the barrier; elsewhere, and under ThreadSanitizer or the test
+// scheduler, the reader's store is sequentially consistent. HOLDFAST_MASK=membarrier in the environment masks it.
+//
+// Either/or: a reader publishes its epoch, then loads pointers; a reclaimer unlinks, passes a heavy barrier, then reads
+// the published epochs. Either the reclaimer sees the reader and waits, or the reader sees the unlinked state.
+// Test: Epoch.ReadersNeverSeeReclaimedMemory.
+//
+// In a forked child the guards of the parent's other threads are forgotten, and so is what the parent had retired.
 #pragma once
+
+#include <cstdint>
+
+#include "base/atomic.h"
 
 namespace holdfast::epoch {
 
@@ -15,7 +25,8 @@ void leave() noexcept;
 // Whether the calling thread is inside a guard.
 bool inside() noexcept;
 
-// `destroy(object)` runs later, on any thread, holding no lock.
+// `destroy(object)` runs later, on any thread that calls retire, synchronize or flush; it must take no lock that a
+// caller of retire may hold. It may itself retire. Nothing of the epoch machinery is locked meanwhile. Never blocks.
 void retire(void* object, void (*destroy)(void*));
 
 template <typename T>
@@ -26,7 +37,8 @@ void retire(T* object) {
 // Waits until every guard that was open at the call has ended. Precondition: !inside(). Never waits for a pin.
 void synchronize();
 
-// Destroys everything retired so far that can be; for tests and shutdown.
+// Destroys everything retired so far that can be: outside of a guard that is all of it, also what other threads are
+// destroying at the moment. For tests and shutdown. Not from within `destroy`.
 void flush();
 
 class Guard {
@@ -36,5 +48,66 @@ class Guard {
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
 };
+
+namespace detail {
+
+#if defined(__SANITIZE_THREAD__)
+#define HF_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HF_THREAD_SANITIZER 1
+#endif
+#endif
+
+// One per thread that ever entered; reused by later threads, never freed.
+struct alignas(64) Record {
+  Atomic<std::uint64_t> entered;  // the epoch in which the outermost guard began; 0: outside
+  Atomic<std::uint32_t> awaited;  // sleepers that want to hear of the end of the guard
+  std::uint32_t depth = 0;        // of nested guards; the thread's own
+  Atomic<bool> taken;
+  Record* next = nullptr;
+};
+
+extern constinit thread_local Record* own_record __attribute__((tls_model("initial-exec")));
+extern constinit Atomic<std::uint64_t> current;
+// Decided before the first record is handed out.
+extern bool asymmetric;
+
+Record* register_thread() noexcept;
+void wake_awaiting(const Record* record) noexcept;
+
+// Publishes `epoch` before everything that follows in program order. Partner: heavy_barrier() in epoch.cc.
+inline void publish(Record& record, std::uint64_t epoch) noexcept {
+  if (__builtin_expect(asymmetric, 1)) {
+    // release: the walk that ended, if any, happens before what the reclaimer does when it sees this value.
+    record.entered.store(epoch, std::memory_order_release);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    return;
+  }
+  record.entered.exchange(epoch, std::memory_order_seq_cst);
+#if !defined(HF_THREAD_SANITIZER)
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+}
+
+}  // namespace detail
+
+inline void enter() noexcept {
+  detail::Record* record = detail::own_record;
+  if (__builtin_expect(record == nullptr, 0)) record = detail::register_thread();
+  if (record->depth++ != 0) return;
+  // acquire: partner is the increment in begin_grace(); who reads the new epoch sees what was unlinked before it.
+  detail::publish(*record, detail::current.load(std::memory_order_acquire));
+}
+
+inline void leave() noexcept {
+  detail::Record* const record = detail::own_record;
+  if (--record->depth != 0) return;
+  // Either the sleeper's test sees 0, or the load of `awaited` sees the sleeper: both sides pass their barrier between.
+  detail::publish(*record, 0);
+  if (__builtin_expect(record->awaited.load(std::memory_order_relaxed) != 0, 0)) detail::wake_awaiting(record);
+}
+
+inline bool inside() noexcept { return detail::own_record != nullptr && detail::own_record->depth != 0; }
 
 }  // namespace holdfast::epoch

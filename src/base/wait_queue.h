@@ -3,7 +3,8 @@
 // Protocol of a waiter: construct (queued from then on), test the condition, park if it does not hold, test again.
 // Protocol of a waker: make the condition true, then wake(key). Queueing and waking take the bucket's lock, and the
 // condition is tested after queueing, so either the waiter sees the condition or the waker sees the waiter (no lost
-// wake). Keys share buckets: spurious wakes happen, the condition is always tested again.
+// wake). Test: WaitQueue.NoWakeIsLost. A Parker may be unparked more often than its condition changes; the condition is
+// always tested again.
 //
 // Several waiters (of different keys) may share one Parker: that is how one thread waits for many breaks at once.
 #pragma once
@@ -12,9 +13,12 @@
 
 namespace holdfast {
 
+struct WaitBucket;
+
 class Waiter {
  public:
   Waiter(const void* key, Parker& parker);
+  // After return no waker touches the Parker on behalf of this waiter.
   ~Waiter();
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
@@ -22,9 +26,10 @@ class Waiter {
   const void* key() const { return key_; }
 
  private:
-  friend class WaitQueue;
+  friend void wake(const void* key);
   const void* key_;
   Parker& parker_;
+  WaitBucket* const bucket_;
   Waiter* previous_ = nullptr;
   Waiter* next_ = nullptr;
 };

@@ -1,0 +1,32 @@
+#include "base/fork.h"
+
+#include <pthread.h>
+
+#include <atomic>
+
+#include "base/check.h"
+
+namespace holdfast {
+namespace {
+
+std::atomic<std::uint32_t> generation{0};
+
+// Registered when the library is loaded, so that the generation counts every fork that can have inherited an object.
+const bool counting = [] {
+  on_fork_in_child([] { generation.fetch_add(1, std::memory_order_relaxed); });
+  return true;
+}();
+
+}  // namespace
+
+std::uint32_t fork_generation() noexcept {
+  static_cast<void>(counting);
+  return generation.load(std::memory_order_relaxed);
+}
+
+void on_fork_in_child(void (*forget)()) {
+  const int failure = pthread_atfork(nullptr, nullptr, forget);
+  HF_CHECK(failure == 0, "no room for a fork handler (errno {})", failure);
+}
+
+}  // namespace holdfast
