@@ -1,0 +1,64 @@
+// The space that a carrier keeps behind the device: allocated ahead of stores, given back by punching holes.
+//
+// Space is taken in chunks (2 MiB, or the carrier's page where that is larger). One bit per chunk remembers that all of
+// it is there:
+//
+// B1: a set bit means that every page of the chunk is allocated, except pages that are being given back right now.
+// B2: bits change, and space is allocated or given back, only under mutex_. Without it a reserve could set the bit of a
+//     chunk after a give_back had cleared it and punched another page out of it.
+//     Test: Backing.GiveBackDuringReserveIsNotForgotten.
+// B3: give_back clears the bit before it punches: who sees the bit set (acquire, without the lock) of a page that he
+//     owns sees a page that is allocated. The page that is being given back has no owner who could ask.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/mutex.h"
+#include "base/result.h"
+#include "device/device.h"
+
+namespace holdfast::device {
+
+class Backing {
+ public:
+  // `fd` stays open as long as this object. Costs no more for a large device: the bits are memory that is not touched
+  // before it is needed. ENOMEM: no address space for them.
+  static Result<std::unique_ptr<Backing>> create(int fd, const std::string& name, const Geometry& geometry);
+  ~Backing();
+  Backing(const Backing&) = delete;
+  Backing& operator=(const Backing&) = delete;
+
+  // Allocates what is missing. Takes whole chunks while the carrier has room for them, the exact range otherwise. One
+  // load per chunk when nothing is missing; blocks on the carrier otherwise. ENOSPC: out of space; ENOTSUP: the
+  // carrier's file system cannot allocate ahead.
+  Status reserve(std::uint64_t offset, std::uint64_t length);
+
+  // Gives whole carrier pages inside the range back. False when the carrier cannot: contents stay as they are.
+  bool give_back(std::uint64_t offset, std::uint64_t length);
+
+ private:
+  using Word = std::atomic<std::uint64_t>;
+
+  Backing(int fd, std::string name, const Geometry& geometry, Word* words, std::uint64_t word_count);
+  bool is_complete(std::uint64_t chunk) const;
+  void set_complete(std::uint64_t chunk) HF_REQUIRES(mutex_);
+  void clear_complete(std::uint64_t first_chunk, std::uint64_t last_chunk) HF_REQUIRES(mutex_);
+  Status reserve_in_chunk(std::uint64_t chunk, std::uint64_t offset, std::uint64_t end);
+  bool carrier_has_room_for_chunk() const;
+  int allocate(std::uint64_t offset, std::uint64_t end) HF_REQUIRES(mutex_);
+  Error cannot_allocate(int code, std::uint64_t bytes) const;
+
+  const int fd_;
+  const std::string name_;
+  const Geometry geometry_;
+  const std::uint64_t chunk_bytes_;
+  Word* const words_;  // B1
+  const std::uint64_t word_count_;
+  Mutex mutex_{LockRank::leaf};
+};
+
+}  // namespace holdfast::device

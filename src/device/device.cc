@@ -1,0 +1,138 @@
+#include "device/device.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <atomic>
+#include <cerrno>
+
+#include "base/check.h"
+#include "base/fault_point.h"
+#include "base/trace.h"
+#include "device/describe.h"
+#include "device/device_lock.h"
+#include "device/device_parts.h"
+#include "device/persist.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // kernel 6.1; missing in glibc 2.36
+#endif
+
+namespace holdfast::device {
+
+const char* to_string(Kind kind) {
+  switch (kind) {
+    case Kind::memory:
+      return "memory";
+    case Kind::tmpfs_file:
+      return "tmpfs file";
+    case Kind::hugetlb_file:
+      return "hugetlb file";
+    case Kind::disk_file:
+      return "disk file";
+    case Kind::devdax:
+      return "devdax";
+  }
+  return "unknown";
+}
+
+Device::Device() = default;
+
+Device::~Device() {
+  if (parts_ == nullptr) return;
+  HF_TRACE1(device_close, name_.c_str());
+  if (parts_->is_inherited()) {
+    if (parts_->window != nullptr) parts_->window->forget();
+    return;
+  }
+  // Said aloud, because a child that was forked and lives on shares the descriptor, and with it the lock.
+  if (parts_->locked) unlock_device(fd_);
+}
+
+// The range is the caller's arithmetic on pages of this device: a wrong one is a mistake, not bad input.
+static void check_range(const Geometry& geometry, std::uint64_t offset, std::uint64_t length) {
+  HF_CHECK(offset <= geometry.size && length <= geometry.size - offset, "device range [{}, +{}) is not inside {} bytes",
+           offset, length, geometry.size);
+}
+
+Status Device::check_changeable(const char* what) const {
+  if (read_only_) return Error(EROFS, name_, fmt::format("cannot {}: opened read-only", what));
+  if (parts_->is_inherited()) {
+    return Error(ECHILD, name_,
+                 fmt::format("cannot {}: it belongs to the parent process, which opened it before fork", what),
+                 "open it in the process that uses it");
+  }
+  return {};
+}
+
+Status Device::reserve(Pfn first, PageCount count) {
+  check_range(geometry_, first.bytes(), count.bytes());
+  if (HF_FAULT_POINT("device.reserve")) {
+    return Error(ENOSPC, name_, fmt::format("cannot allocate {} (fault point)", describe_bytes(count.bytes())));
+  }
+  HF_TRY(check_changeable("allocate space"));
+  Backing* backing = parts_->backing.get();
+  return backing == nullptr ? Status() : backing->reserve(first.bytes(), count.bytes());
+}
+
+bool Device::give_back(Pfn first, PageCount count) {
+  check_range(geometry_, first.bytes(), count.bytes());
+  if (parts_->backing == nullptr || parts_->is_inherited()) return false;
+  return parts_->backing->give_back(first.bytes(), count.bytes());
+}
+
+Status Device::make_unit(Pfn first) {
+  HF_TRY(check_changeable("make a 2 MiB unit"));
+  const PageCount pages = kOrder2M.pages();
+  if (!first.is_aligned(kOrder2M) || first + pages > Pfn(this->pages().raw())) {
+    return Error(EINVAL, name_, fmt::format("page {} does not begin a whole unit of 2 MiB", first.raw()));
+  }
+  if (geometry_.page_bytes >= pages.bytes()) return {};
+  if (geometry_.kind != Kind::memory && geometry_.kind != Kind::tmpfs_file) {
+    return Error(EOPNOTSUPP, name_, fmt::format("a {} has no units of 2 MiB", to_string(geometry_.kind)),
+                 "use memory, tmpfs or hugetlb for huge translations");
+  }
+  HF_TRY(reserve(first, pages));
+  if (madvise(at(first), pages.bytes(), MADV_COLLAPSE) == 0) return {};
+  const int code = errno;
+  HF_TRACE2(device_make_unit_failed, first.raw(), code);
+  switch (code) {
+    case EINVAL:
+      return Error(EOPNOTSUPP, name_,
+                   "the kernel does not make units of 2 MiB (MADV_COLLAPSE needs 6.1 and huge pages)",
+                   "use hugetlb, or a kernel with CONFIG_TRANSPARENT_HUGEPAGE");
+    case EAGAIN:
+    case EBUSY:
+      return Error(EAGAIN, name_, "pages of the unit are in use by the kernel or a device now", "try again later");
+    case ENOMEM:
+      return Error(ENOMEM, name_, "no 2 MiB of contiguous memory are free", "free memory, or use hugetlb");
+    default:
+      return failed(code, name_, "cannot make a 2 MiB unit");
+  }
+}
+
+Status Device::flush(std::uint64_t device_offset, std::uint64_t length) {
+  check_range(geometry_, device_offset, length);
+  if (HF_FAULT_POINT("device.flush")) {
+    return Error(EIO, name_, fmt::format("cannot write {} (fault point)", describe_bytes(length)));
+  }
+  if (parts_->write_back != nullptr) {
+    HF_TRY(check_changeable("flush"));
+    parts_->write_back->flush(device_offset, length);
+  } else if (geometry_.survives_reboot && !read_only_) {
+    flush_lines(at(device_offset), length);
+  }
+  return {};
+}
+
+Status Device::fence() {
+  if (parts_->write_back != nullptr) {
+    HF_TRY(check_changeable("fence"));
+    return parts_->write_back->fence();
+  }
+  // On volatile carriers this orders stores like on persistent ones, and no more.
+  drain();
+  return {};
+}
+
+}  // namespace holdfast::device

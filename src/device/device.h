@@ -1,0 +1,113 @@
+// A device: bytes at addresses. No files, no pages' lifetimes.
+//
+// Kinds: an anonymous memfd (4 KiB or hugetlb pages), a file on tmpfs, hugetlbfs or a disk file system, and /dev/dax.
+// Every kind is mapped once, whole, as the *device window*: shared, never zapped, MADV_DONTFORK and MADV_DONTDUMP. An
+// address inside the window stays good as long as the Device lives.
+//
+// Thread-safety: every function may be called from any thread at once; construction and destruction are exclusive.
+//
+// After fork(2) a Device is inert in the child: the window is not there, functions that would change the carrier return
+// ECHILD, and the destructor only closes the descriptor. The lock stays with the parent.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "base/units.h"
+
+namespace holdfast::device {
+
+enum class Kind : std::uint8_t { memory, tmpfs_file, hugetlb_file, disk_file, devdax };
+const char* to_string(Kind kind);
+
+enum class OpenMode : std::uint8_t {
+  read_only,   // shared with other readers; the window is PROT_READ; EBUSY while a writer has it
+  read_write,  // exclusive; EBUSY names the pid in the way
+};
+
+struct MemoryOptions {
+  std::uint64_t size = 0;  // bytes; rounded up to the page size
+  PageSize page_size = PageSize::base_4k;
+  std::string name = "holdfast";  // what /proc/PID/maps shows
+};
+
+struct CreateFileOptions {
+  std::uint64_t size = 0;  // bytes; rounded up to the carrier's page size
+  bool replace = false;    // an existing regular file is cut to nothing first; EEXIST otherwise
+};
+
+// What was learned of a carrier at open.
+struct Geometry {
+  std::uint64_t size = 0;        // bytes that can be addressed, a multiple of 4 KiB and of the page size
+  std::uint64_t page_bytes = 0;  // smallest unit that the carrier maps: 4 KiB, 2 MiB or 1 GiB
+  Kind kind = Kind::memory;
+  bool survives_reboot = false;  // disk files and persistent /dev/dax
+};
+
+class Device {
+ public:
+  // New zeroed memory. ENOMEM when the memory, or the huge pages, are not there (names /proc/sys/vm/nr_hugepages).
+  static Result<std::unique_ptr<Device>> create_memory(const MemoryOptions& options);
+  // A new sparse file at `path` of the given size, opened read_write. EEXIST, ENOSPC, EACCES and so on.
+  static Result<std::unique_ptr<Device>> create_file(const std::string& path, const CreateFileOptions& options);
+  // An existing regular file or /dev/dax character device. Errors name what is in the way:
+  // EBUSY (the pid and its start time), ENOENT, EACCES, EINVAL (not a regular file or dax device, size 0).
+  static Result<std::unique_ptr<Device>> open(const std::string& path, OpenMode mode);
+
+  // Ends the mapping and the lock. No pin of a page of this device may be left (pagemap holds the device by a count).
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  const Geometry& geometry() const { return geometry_; }
+  PageCount pages() const { return PageCount(geometry_.size / kPageBytes); }
+  const std::string& name() const { return name_; }
+  bool read_only() const { return read_only_; }
+  int fd() const { return fd_; }
+
+  std::byte* window() const { return window_; }
+  std::byte* at(Pfn pfn) const { return window_ + pfn.bytes(); }
+  std::byte* at(std::uint64_t device_offset) const { return window_ + device_offset; }
+
+  // Makes sure that stores to the range meet memory: the carrier's space is allocated (fallocate), in whole 2 MiB
+  // chunks while that fits. Remembers what it reserved, so that the second call for a chunk is a bit test.
+  // Blocks on the carrier: up to 1 ms for each new 2 MiB. The range lies inside the device.
+  // ENOSPC: nothing may be stored there; what was reserved of the range stays reserved. ENOTSUP: the carrier's file
+  // system cannot allocate ahead. EROFS: opened read-only.
+  Status reserve(Pfn first, PageCount count);
+
+  // Makes one unit that the kernel can translate with one entry out of the 2 MiB at `first` (a multiple of 2 MiB):
+  // reserves them, then collapses their pages (5 ms the first time; contents stay, translations elsewhere fault again).
+  // Never needed for correctness. Nothing to do on hugetlb and on /dev/dax with units of 2 MiB up.
+  // EOPNOTSUPP: this carrier or kernel has no units; EAGAIN: pages are in use by the kernel now, or registered with a
+  // device; ENOMEM: no free 2 MiB of memory; EINVAL: the unit does not lie inside the device.
+  Status make_unit(Pfn first);
+
+  // Gives the memory behind whole carrier pages in the range back to the carrier (hole punch); contents become zero.
+  // False where the carrier cannot, or could not: then contents stay, and so may the memory.
+  bool give_back(Pfn first, PageCount count);
+
+  // Starts making stores of the range durable; fence() waits for all that was started before by this thread.
+  // Volatile carriers: orders only. EIO: a page could not be written; its contents are unknown, and every later fence
+  // fails too. On disk files flush is a note (30 ns) and fence the work (180-300 us); see write_back.h.
+  Status flush(std::uint64_t device_offset, std::uint64_t length);
+  Status fence();
+
+ private:
+  struct Parts;
+  friend struct DeviceBuilder;
+  Status check_changeable(const char* what) const;
+  Device();
+
+  std::string name_;
+  Geometry geometry_;
+  std::byte* window_ = nullptr;
+  int fd_ = -1;
+  bool read_only_ = false;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace holdfast::device
