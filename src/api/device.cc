@@ -46,8 +46,8 @@ std::byte* Device::window() const { return impl_->window(); }
 std::unique_ptr<device::Device> Device::release() && { return std::move(impl_); }
 
 Status format(Device& device, const FormatOptions& options) {
-  return ext4::make_filesystem(
-      device.impl(), {.cluster_bytes = options.cluster, .label = options.label, .force = options.force});
+  return ext4::make_filesystem(device.impl(),
+                               {.cluster_bytes = options.cluster, .label = options.label, .force = options.force});
 }
 
 }  // namespace holdfast

@@ -43,8 +43,7 @@ Filesystem& Filesystem::operator=(Filesystem&&) noexcept = default;
 Filesystem::~Filesystem() = default;
 
 Result<Filesystem> Filesystem::mount(Device device, const MountOptions& options) {
-  HF_ASSIGN(std::unique_ptr<filesystem::Format> format,
-            ext4::mount(device.impl(), {.read_only = options.read_only}));
+  HF_ASSIGN(std::unique_ptr<filesystem::Format> format, ext4::mount(device.impl(), {.read_only = options.read_only}));
   HF_ASSIGN(std::shared_ptr<Core> core, Core::start(std::move(device).release(), std::move(format)));
   return Filesystem(std::move(core));
 }
@@ -178,8 +177,7 @@ Result<std::string> Filesystem::attribute(std::string_view path, std::string_vie
   return filesystem::get_extended(*inode, name);
 }
 
-Status Filesystem::set_attribute(std::string_view path, std::string_view name, std::string_view value,
-                                 Follow follow) {
+Status Filesystem::set_attribute(std::string_view path, std::string_view name, std::string_view value, Follow follow) {
   HF_ASSIGN(const InodeRef inode, find(*core_, path, follow));
   return filesystem::set_extended(*inode, name, value, filesystem::Format::AttributeMode::set);
 }

@@ -35,8 +35,7 @@ Result<Opened> find_or_create(Core& core, std::string_view path, const OpenMode&
 
 }  // namespace
 
-Result<std::shared_ptr<OpenFile>> open(const std::shared_ptr<Core>& core, std::string_view path,
-                                       const OpenMode& mode) {
+Result<std::shared_ptr<OpenFile>> open(const std::shared_ptr<Core>& core, std::string_view path, const OpenMode& mode) {
   HF_TRY(core->usable());
   if (!mode.read && !mode.write) return Error(EINVAL, std::string(path), "opened neither for reading nor writing");
   if (mode.write || mode.create || mode.truncate) HF_TRY(core->writable());

@@ -85,8 +85,7 @@ class Renaming {
     }
     if (mode_ == RenameMode::exchange) {
       const Inode& other = *target_.inode;
-      HF_TRY(format.replace_name(*handle_, source_directory().number,
-                                 {source_.parent.name, other.number, other.type}));
+      HF_TRY(format.replace_name(*handle_, source_directory().number, {source_.parent.name, other.number, other.type}));
       HF_TRY(adopt(*target_.inode, target_directory(), source_directory()));
     } else {
       HF_TRY(format.remove_name(*handle_, source_directory().number, source_.parent.name));
