@@ -1,0 +1,297 @@
+// One file's tree of entries, and everything that may happen to an entry. Knows no file system: callers bring page
+// frames and orders.
+//
+// Races are decided here by four mechanisms:
+//   - the entry's LOCKED bit: one holder decides what an index names; FIFO hand-over, killable waits (entry_lock.h);
+//   - break marks: ranges where no new pin may enter (layout sets them, for the whole of a break's wait);
+//   - gates: ranges closed for the bounded commit of a break, where also no copy, insert or fault may enter;
+//   - short holds (hold.h): published by copies, inserts and faults; closing a gate waits for those inside.
+//
+// Invariants (checked by check())
+//   M1  every real, unzapped entry's unit has tracked >= 1, and unshared its (owner, index) name this mapping here.
+//   M2  entries are disjoint, aligned (E2), and `entry_pages()` is the sum of their sizes.
+//   M3  an entry is erased only when zapped (or page-less) and not LOCKED by another.
+//   M4  a tracked unit inside an active break carries its break mark. Not for shared units: the break of another
+//       mapping may take the one mark away; then a commit that finds a pin goes back to waiting.
+//   M5  no entry straddles the end of an active break.
+//
+// Locking: `tree` (rank tree) guards changes of the tree, the breaks, the gates and the queue for entry locks; lookups
+// and pins need none but run inside an epoch. It is never held while waiting, and long walks drop it between batches.
+// What a walk saw of an index stays true afterwards because of marks and gates, not because of the lock.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/epoch.h"
+#include "base/mark.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "base/trace.h"
+#include "base/units.h"
+#include "mapping/entry.h"
+#include "mapping/entry_lock.h"
+#include "mapping/hold.h"
+#include "mapping/pinned_run.h"
+#include "mapping/xarray.h"
+#include "pagemap/pagemap.h"
+#include "pagemap/pin_table.h"
+
+namespace holdfast::mapping {
+
+// Upcall 3 of 3: windows that show the file.
+class TranslationRemover {
+ public:
+  // Removes every translation of the range, in every window, before it returns.
+  virtual void remove_translations(PageRange range) = 0;
+
+ protected:
+  ~TranslationRemover() = default;
+};
+
+class Mapping {
+ public:
+  // `owner` is told of last puts of pages whose entries this mapping zapped.
+  Mapping(pagemap::PageMap& pages, pagemap::PageOwner& owner, pagemap::FileKey file);
+  // Precondition: no entry, break or gate is left (remove(everything) was called), and no reader.
+  ~Mapping();
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  pagemap::PageMap& pages() const { return pages_; }
+  pagemap::FileKey file() const { return file_; }
+  pagemap::OwnerId owner_id() const { return owner_id_; }
+  // The caller keeps `remover` alive until it is replaced and no zap runs.
+  void set_translation_remover(TranslationRemover* remover);
+
+  // --- lookup: lock-free, any thread ---
+  // The entry that covers the index; the LOCKED bit may be set.
+  Entry lookup(PageIndex index) const {
+    const epoch::Guard guard;
+    return entries_.load(index);
+  }
+
+  // --- pins: lock-free ---
+  enum class PinOutcome : std::uint8_t { pinned, absent, breaking, full };
+  struct PinResult {
+    PinOutcome outcome = PinOutcome::absent;
+    PageIndex at;  // where anything but `pinned` was met
+  };
+  // Pins every unit that holds a page of the range and verifies each entry from the root; all or nothing. Appends what
+  // was counted to `runs`. Never blocks. A transient count that is undone wakes whom it confused.
+  //
+  // Who gives pins an identity keeps one epoch::Guard around { take_slot, try_pin, confirm_slot } and one around
+  // { release_slot, unpin }: a break by `fail` waits for such guards before it counts (see layout/break.h).
+  PinResult try_pin(PageRange range, std::vector<PinnedRun>& runs) const;
+  // The same for the unit that covers one index, without a vector: the hot path.
+  PinResult try_pin_unit(PageIndex index, PinnedRun& run) const;
+
+  // --- faults and slow pins: the caller is inside a Hold of the range ---
+  enum class InsertOutcome : std::uint8_t {
+    inserted,       // tracked now, also when a ZAP entry was revived (at its own order) or an EMPTY/ZERO one replaced
+    already_there,  // a real entry covers the index
+    conflict,       // no entry of this order may stand here now: insert smaller
+  };
+  // Makes `index` name the unit (aligned; pfn aligned alike). Waits for the entry's lock, until the deadline.
+  // ENODEV (device closed), EMLINK, ENOMEM, ETIMEDOUT, EINTR: nothing changed. EAGAIN: the caller's hold was overrun by
+  // a detaching break: leave it, look the extents up again, start over.
+  // A conflict are smaller entries inside the unit, a page of it that is still in use by itself, or the end of a break
+  // inside the unit (M5). Translations of a ZERO entry are the caller's, who replaces them by the block's.
+  Result<InsertOutcome> insert(PageIndex index, Pfn pfn, Order order, Deadline deadline);
+  // Replaces idle entries that exactly fill a congruent unit by one entry of `order`, if nobody holds any of them, no
+  // break or closed gate overlaps and none is locked. False: the same pages are named as before. Existing translations
+  // stay good: they show the same memory.
+  bool try_form_unit(PageIndex first, Pfn pfn, Order order);
+
+  // --- entry locks: see entry_lock.h ---
+  // Locks the entry that covers `index`; where there is none, creates an EMPTY one of `order` first. ETIMEDOUT, EINTR,
+  // ENOMEM; EEXIST: smaller entries are in the way. Nothing changed then.
+  Result<EntryLock> lock_entry(PageIndex index, Order order, Deadline deadline);
+
+  // --- dirty marks: only where flushing means something ---
+  // Marks stay with an entry through zap and revival and go when it is erased. Marking where no entry is does nothing.
+  void set_mark(PageIndex index, EntryMark mark);
+  void clear_mark(PageIndex index, EntryMark mark);
+  bool marked(PageIndex index, EntryMark mark) const;
+  // The first entry with the mark that overlaps the range.
+  std::optional<XArray::Found> first_marked(PageRange range, EntryMark mark) const;
+
+  // --- breaks: called by the layout layer ---
+  // Rounds a range out to the entries that straddle its ends.
+  PageRange round_to_units(PageRange range) const;
+  // A break's mark on a range: queued in order of arrival, then active. Active ranges never overlap, and of two that
+  // would, the earlier goes first.
+  struct BreakMark {
+    PageRange range;
+    std::uint64_t id = 0;
+  };
+  BreakMark queue_mark(PageRange range);
+  // True: the mark is active, `mark.range` is rounded to units, and no new pin enters it. False: another one's turn;
+  // park on break_key() and ask again.
+  bool try_activate(BreakMark& mark);
+  // Takes an active or queued mark away and wakes break_key().
+  void unmark(const BreakMark& mark);
+  // The range of an active break that overlaps.
+  std::optional<PageRange> active_break(PageRange range) const;
+  // Woken whenever a mark or a gate goes.
+  const void* break_key() const { return &break_key_; }
+
+  // First unit of the range with pins (P4). `order` and `pfn` name the count that has them, which may be that of a
+  // larger unit whose entry is gone; `index` is where the entry begins. Waits for nothing: a locked entry is looked at
+  // like any other, because its page's word is true whoever holds the lock. ZAP entries count too.
+  struct BusyUnit {
+    PageIndex index;
+    Pfn pfn;
+    Order order;
+  };
+  std::optional<BusyUnit> first_pinned(PageRange range);
+
+  // --- gates ---
+  // Closes the gate of the range: nothing new enters. Waits up to `patience` for short holds inside; false: some are
+  // still there (the gate is closed all the same; the caller reopens, or goes on knowing it).
+  bool close_gate(PageRange range, Nanoseconds patience);
+  // Takes the same range as close_gate. Wakes break_key().
+  void open_gate(PageRange range);
+  bool gate_closed(PageRange range) const;
+  // Inside a closed gate: whether a short hold overlaps the range still.
+  bool held(PageRange range) const { return HoldTables::any(*this, range); }
+
+  // --- zap and delete: gate closed ---
+  // Removes translations of the range, then returns each real entry's reference exactly once and marks it ZAP. Waits
+  // for entry locks, which are short. Idempotent. Reports the first unit that is still pinned, or nullopt.
+  std::optional<BusyUnit> zap(PageRange range);
+  // Erases zapped and page-less entries of the range, whole units also where they straddle its ends. The association is
+  // undone by zap; busy units (detach) lose their entry too. Who keeps dirty marks flushes what straddles before.
+  void remove(PageRange range);
+
+  // Pages of entries that track a page: real and not ZAP.
+  PageCount tracked_pages() const { return PageCount(tracked_pages_.load(std::memory_order_relaxed)); }
+  // Pages of all entries.
+  PageCount entry_pages() const { return PageCount(entry_pages_.load(std::memory_order_relaxed)); }
+  // Names the first broken invariant of X1..X4 and M1..M5, or nothing. For debug builds and tests, at quiet moments;
+  // takes the tree lock.
+  std::optional<std::string> check() const;
+
+ private:
+  friend class Hold;
+  friend class EntryLock;
+
+  // Entries looked at in one holding of the tree lock.
+  static constexpr unsigned kBatch = 256;
+
+  enum class BreakState : std::uint8_t {
+    queued,
+    marking,   // inserts mark; the walk that marks what was there is under way
+    active,    // M4, M5
+    clearing,  // inserts do not mark any more; the walk that clears is under way
+  };
+  struct BreakRecord {
+    PageRange range;
+    std::uint64_t id;
+    BreakState state;
+  };
+
+  // What stands where an entry is wanted, and is not locked by anyone else.
+  struct Found {
+    PageIndex index;
+    Entry entry;           // without LOCKED; none: nothing stands there
+    bool smaller = false;  // it is smaller than what is wanted; it may be locked
+    bool ours = false;     // its lock was handed to us
+  };
+
+  // entry_lock.cc
+  enum class LockWait : std::uint8_t { granted, retry, timed_out, interrupted };
+  LockWait wait_for_lock(PageIndex index, Deadline deadline, bool killable) HF_REQUIRES(tree_);
+  void take_out(LockWaiter& waiter) HF_REQUIRES(tree_);
+  LockWaiter* first_waiter(PageIndex index, Order order) const HF_REQUIRES(tree_);
+  void publish(PageIndex index, Entry entry) HF_REQUIRES(tree_);
+  void forget(PageIndex index, Entry entry) HF_REQUIRES(tree_);
+  void release_entry(PageIndex index, Entry entry) HF_REQUIRES(tree_);
+  void unlock_entry(PageIndex index, Entry entry);
+  Result<Found> settle(PageIndex index, Order order, Deadline deadline) HF_REQUIRES(tree_);
+  Error lock_error(LockWait outcome, PageIndex index) const;
+  Error no_memory() const;
+
+  // insert.cc
+  Status track(PageIndex index, Entry entry) HF_REQUIRES(tree_);
+  Status insert_fresh(PageIndex index, Entry entry) HF_REQUIRES(tree_);
+  Result<InsertOutcome> insert_at(Found& found, PageIndex index, Entry wanted) HF_REQUIRES(tree_);
+  bool straddles_break(PageRange unit) const HF_REQUIRES(tree_);
+  bool may_form(PageRange unit, Pfn pfn, Order order) HF_REQUIRES(tree_);
+  bool untrack_parts(PageRange unit) HF_REQUIRES(tree_);
+  void retrack_parts(PageRange unit) HF_REQUIRES(tree_);
+
+  // breaks.cc
+  bool marks_now(PageRange unit) const HF_REQUIRES(tree_);
+  PageRange rounded(PageRange range) const HF_REQUIRES(tree_);
+  BreakRecord& record(std::uint64_t id) HF_REQUIRES(tree_);
+  bool turn_has_come(const BreakRecord& mine, PageRange range) const HF_REQUIRES(tree_);
+  void set_state(std::uint64_t id, BreakState state);
+  std::optional<BusyUnit> busy_count(PageIndex index, Entry entry) const;
+  // Calls visit(index, entry) for the entries of the range, in batches under the tree lock, until it says false.
+  template <typename Visit>
+  void walk(PageRange range, Visit visit);
+
+  // zap.cc
+  bool zap_batch(PageRange& range, std::optional<BusyUnit>& busy);
+  bool remove_batch(PageRange& range);
+
+  void clear_marks(PageIndex index) HF_REQUIRES(tree_);
+  std::optional<std::string> check_entry(PageIndex index, Entry entry) const HF_REQUIRES(tree_);
+
+  pagemap::PageMap& pages_;
+  const pagemap::FileKey file_;
+  pagemap::OwnerId owner_id_ = 0;
+  char break_key_ = 0;
+  Atomic<TranslationRemover*> remover_;
+
+  mutable Mutex tree_{LockRank::tree};
+  XArray entries_;                                        // changed under tree_
+  std::vector<BreakRecord> breaks_ HF_GUARDED_BY(tree_);  // in order of arrival
+  std::vector<PageRange> gates_ HF_GUARDED_BY(tree_);
+  std::uint64_t next_break_ HF_GUARDED_BY(tree_) = 1;
+  LockWaiter* lock_waiters_ HF_GUARDED_BY(tree_) = nullptr;  // first come, first served
+  LockWaiter** lock_waiters_end_ HF_GUARDED_BY(tree_) = &lock_waiters_;
+
+  // Hints that spare the lock where there is no break and no gate.
+  Atomic<std::uint32_t> closed_gates_;
+  Atomic<std::uint32_t> breaks_count_;
+  // Changed under tree_, read anywhere.
+  Atomic<std::uint64_t> entry_pages_;
+  Atomic<std::uint64_t> tracked_pages_;
+};
+
+// Either/or of a pin and a zap. The pin counts on the page's word, then reads the entry from the root of the tree. The
+// zap exchanges the entry for its ZAP form, then drops `tracked` on the page's word and reads the pins there. All four
+// steps are sequentially consistent. So either the pin reads the zapped entry and undoes its count, or the zap reads
+// the pin. With a release store in place of the exchange both can miss each other, and a page is freed under a pin.
+// From the root, because a slot of a node that left the tree says nothing, while the same entry may stand elsewhere.
+// Tests: Race.R1_PinBetweenZapAndCount, Race.R3_UndoneCountWakes.
+inline Mapping::PinResult Mapping::try_pin_unit(PageIndex index, PinnedRun& run) const {
+  const epoch::Guard guard;
+  const Entry entry = entries_.load(index).without_lock();
+  if (!entry.tracks()) return {PinOutcome::absent, index};
+  HF_MARK("mapping.pin.found");
+  switch (pages_.try_pin(entry.pfn(), entry.order())) {
+    case pagemap::TakeOutcome::taken:
+      break;
+    case pagemap::TakeOutcome::untracked:
+      return {PinOutcome::absent, index};
+    case pagemap::TakeOutcome::breaking:
+      return {PinOutcome::breaking, index};
+    case pagemap::TakeOutcome::full:
+      return {PinOutcome::full, index};
+  }
+  HF_MARK("mapping.pin.counted");
+  if (__builtin_expect(entries_.load(index).without_lock() != entry, 0)) {
+    pages_.unpin(entry.pfn(), entry.order());
+    return {PinOutcome::absent, index};
+  }
+  run = {entry.pfn(), 1, entry.order()};
+  HF_TRACE3(pin, index.raw(), 1, entry.order().raw());
+  return {PinOutcome::pinned, index};
+}
+
+}  // namespace holdfast::mapping

@@ -1,0 +1,76 @@
+// Taking a range away: translations, references, entries.
+#include "base/check.h"
+#include "mapping/mapping.h"
+
+namespace holdfast::mapping {
+
+// One holding of the tree lock. False: the range is done. A walk that had to wait for an entry goes on at the same
+// index, because anything may stand there now. Test: Race.R10_LockedEntryMetByScan.
+bool Mapping::zap_batch(PageRange& range, std::optional<BusyUnit>& busy) {
+  const MutexLock lock(tree_);
+  XArray::Cursor cursor(entries_, range);
+  for (unsigned i = 0; i < kBatch; ++i) {
+    if (!cursor.next()) return false;
+    const PageIndex index = cursor.index();
+    if (cursor.entry().locked()) {
+      HF_MARK("mapping.zap.met_lock");
+      // Ours by hand-over, or gone: either way the walk looks again, and passes the lock on.
+      if (wait_for_lock(index, Deadline::never(), false) == LockWait::granted) {
+        release_entry(index, entries_.load(index).without_lock());
+      }
+      return true;
+    }
+    const Entry entry = cursor.entry();
+    if (entry.tracks()) {
+      // The either/or with pins: see try_pin_unit. The exchange comes before the count is read.
+      cursor.replace(entry.with_zap());
+      HF_MARK("mapping.zap.exchanged");
+      pages_.untrack(entry.pfn(), entry.order());
+      tracked_pages_.fetch_sub(entry.order().pages().raw(), std::memory_order_relaxed);
+    }
+    if (entry.has_page() && !busy) busy = busy_count(index, entry);
+    range.first = cursor.behind();
+  }
+  return true;
+}
+
+std::optional<Mapping::BusyUnit> Mapping::zap(PageRange range) {
+  HF_TRACE3(zap, file_.inode, range.first.raw(), range.end.raw());
+  HF_MARK("mapping.zap.begin");
+  // acquire: partner is the store in set_translation_remover.
+  if (TranslationRemover* const remover = remover_.load(std::memory_order_acquire)) {
+    remover->remove_translations(range);
+  }
+  HF_MARK("mapping.zap.unmapped");
+  std::optional<BusyUnit> busy;
+  while (!range.empty() && zap_batch(range, busy)) {
+  }
+  return busy;
+}
+
+bool Mapping::remove_batch(PageRange& range) {
+  const MutexLock lock(tree_);
+  XArray::Cursor cursor(entries_, range);
+  for (unsigned i = 0; i < kBatch; ++i) {
+    if (!cursor.next()) return false;
+    const PageIndex index = cursor.index();
+    if (cursor.entry().locked()) {
+      HF_MARK("mapping.remove.met_lock");
+      if (wait_for_lock(index, Deadline::never(), false) == LockWait::granted) {
+        release_entry(index, entries_.load(index).without_lock());
+      }
+      return true;
+    }
+    forget(index, cursor.entry());
+    range.first = cursor.behind();
+    cursor.erase();
+  }
+  return true;
+}
+
+void Mapping::remove(PageRange range) {
+  while (!range.empty() && remove_batch(range)) {
+  }
+}
+
+}  // namespace holdfast::mapping
