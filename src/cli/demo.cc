@@ -4,10 +4,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <holdfast/holdfast.h>
 #include <algorithm>
 #include <cerrno>
 #include <future>
-#include <holdfast/holdfast.h>
 #include <optional>
 
 #include "base/result.h"

@@ -11,7 +11,7 @@
 namespace holdfast::cli {
 
 struct DemoArm {
-  std::string name;         // "no page counting", "wait", "fail", "detach"
+  std::string name;               // "no page counting", "wait", "fail", "detach"
   std::uint64_t overwritten = 0;  // bytes of B that the late transfer changed
   std::uint64_t transferred = 0;
   std::vector<std::string> steps = {};  // what happened, in order
