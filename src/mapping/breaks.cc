@@ -52,22 +52,44 @@ void Mapping::set_state(std::uint64_t id, BreakState state) {
   record(id).state = state;
 }
 
-Mapping::BreakMark Mapping::queue_mark(PageRange range) {
+Mapping::BreakMark Mapping::queue_mark(PageRange range, bool until_unpinned) {
   const MutexLock lock(tree_);
   const BreakMark mark{range, next_break_++};
-  breaks_.push_back({range, mark.id, BreakState::queued});
+  breaks_.push_back({range, mark.id, until_unpinned, BreakState::queued});
   breaks_count_.fetch_add(1, std::memory_order_relaxed);
   return mark;
 }
 
-// Whoever is beyond `queued` has the range to itself; of those that wait the earlier goes first. The first in the queue
+// Whoever is beyond `queued` has its range to itself; of those that wait the earlier goes first. The first in the queue
 // waits only for active ones, and those wait for nobody here: no circle.
-bool Mapping::turn_has_come(const BreakRecord& mine, PageRange range) const {
-  const std::vector<BreakRecord>& breaks = breaks_;
-  return std::none_of(breaks.begin(), breaks.end(), [&](const BreakRecord& other) {
-    if (other.state == BreakState::queued) return other.id < mine.id && other.range.overlaps(mine.range);
-    return other.range.overlaps(range);
-  });
+bool Mapping::goes_before(const BreakRecord& other, const BreakRecord& mine, PageRange rounded) const {
+  if (other.id == mine.id) return false;
+  if (other.state == BreakState::queued) return other.id < mine.id && other.range.overlaps(mine.range);
+  return other.range.overlaps(rounded);
+}
+
+std::vector<PageRange> Mapping::waits_behind(const BreakMark& mark) const {
+  std::vector<PageRange> ranges;
+  const MutexLock lock(tree_);
+  // From the latest to the earliest: a queued one is reached before those that it waits for itself.
+  std::vector<const BreakRecord*> reached;
+  for (auto other = breaks_.rbegin(); other != breaks_.rend(); ++other) {
+    bool before = other->id == mark.id;
+    if (!before && other->state != BreakState::queued) continue;
+    for (const BreakRecord* const later : reached) {
+      before = before || goes_before(*other, *later, rounded(later->range));
+    }
+    if (before) reached.push_back(&*other);
+  }
+  for (const BreakRecord& other : breaks_) {
+    if (other.state == BreakState::queued || !other.until_unpinned) continue;
+    for (const BreakRecord* const later : reached) {
+      if (!goes_before(other, *later, rounded(later->range))) continue;
+      ranges.push_back(other.range);
+      break;
+    }
+  }
+  return ranges;
 }
 
 bool Mapping::try_activate(BreakMark& mark) {
@@ -75,7 +97,9 @@ bool Mapping::try_activate(BreakMark& mark) {
     const MutexLock lock(tree_);
     BreakRecord& mine = record(mark.id);
     const PageRange range = rounded(mine.range);
-    if (!turn_has_come(mine, range)) return false;
+    for (const BreakRecord& other : breaks_) {
+      if (goes_before(other, mine, range)) return false;
+    }
     mine.range = mark.range = range;
     // Either/or with an insert, which tracks its page under this lock: before, then the walk below finds its entry;
     // after, then it sees this state and marks the page itself. Test: Race.InsertMeetsANewMark.

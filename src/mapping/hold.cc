@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <new>
+#include <mutex>
 
 #include "base/check.h"
+#include "base/fork.h"
 #include "base/mark.h"
 #include "base/wait_queue.h"
 #include "mapping/mapping.h"
@@ -22,7 +23,20 @@ struct Table {
 
 Atomic<Table*> all_tables;  // pushed to, never popped from
 
+constinit thread_local Table* own_table = nullptr;
+
+// In a forked child only the calling thread exists; the holds of the others will never end.
+void forget_other_threads() {
+  for (Table* table = all_tables.load(std::memory_order_relaxed); table != nullptr; table = table->next) {
+    if (table == own_table) continue;
+    for (HoldSlot& slot : table->slots) slot.word.store(0, std::memory_order_relaxed);
+    table->taken.store(false, std::memory_order_relaxed);
+  }
+}
+
 Table* adopt_table() {
+  static std::once_flag registered;
+  std::call_once(registered, [] { on_fork_in_child(forget_other_threads); });
   // acquire: partner is the release in push.
   for (Table* table = all_tables.load(std::memory_order_acquire); table != nullptr; table = table->next) {
     // acquire: partner is the release in give_back.
@@ -47,7 +61,6 @@ struct TableOwner {
   }
 };
 
-constinit thread_local Table* own_table = nullptr;
 thread_local TableOwner table_owner;
 
 [[gnu::noinline]] Table& first_table() {

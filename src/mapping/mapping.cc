@@ -3,13 +3,16 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/fork.h"
 
 namespace holdfast::mapping {
 
 Mapping::Mapping(pagemap::PageMap& pages, pagemap::PageOwner& owner, pagemap::FileKey file)
-    : pages_(pages), file_(file), owner_id_(pages.add_owner(owner)) {}
+    : pages_(pages), file_(file), owner_id_(pages.add_owner(owner)), generation_(fork_generation()) {}
 
 Mapping::~Mapping() {
+  // What a forked child inherited is inert, and destroyed as it was found.
+  if (fork_generation() != generation_) return;
   HF_CHECK(entries_.empty(), "inode {} still has {} pages of entries", file_.inode, entry_pages().raw());
   HF_CHECK(closed_gates_.load(std::memory_order_relaxed) == 0 && breaks_count_.load(std::memory_order_relaxed) == 0,
            "inode {} still has breaks", file_.inode);
@@ -55,11 +58,10 @@ std::optional<std::string> Mapping::check_entry(PageIndex index, Entry entry) co
   const pagemap::CountWord word = pages_.read(entry.pfn(), entry.order());
   if (word.tracked() == 0) return fmt::format("M1: the page of the entry at {} is not tracked", index.raw());
   if (word.tracked() != 1) return std::nullopt;
-  const pagemap::Page& page = pages_.page(entry.order() == kOrder1G ? entry.pfn() + PageCount(1) : entry.pfn());
-  const std::uint32_t owner = page.owner.load(std::memory_order_relaxed);
-  const std::uint32_t owner_index = page.index.load(std::memory_order_relaxed);
-  if (owner != owner_id_ || owner_index != static_cast<std::uint32_t>(index.raw())) {
-    return fmt::format("M1: the page of the entry at {} says owner {} index {}", index.raw(), owner, owner_index);
+  const pagemap::OwnerId owner = pages_.owner(entry.pfn(), entry.order());
+  const PageIndex owner_index = pages_.index(entry.pfn(), entry.order());
+  if (owner != owner_id_ || owner_index != index) {
+    return fmt::format("M1: the page of the entry at {} says owner {} index {}", index.raw(), owner, owner_index.raw());
   }
   for (const BreakRecord& one : breaks_) {
     if (one.state == BreakState::active && one.range.overlaps(unit) && !word.breaking()) {

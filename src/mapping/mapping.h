@@ -127,10 +127,14 @@ class Mapping {
     PageRange range;
     std::uint64_t id = 0;
   };
-  BreakMark queue_mark(PageRange range);
+  // `until_unpinned`: this break will wait for pins without a deadline.
+  BreakMark queue_mark(PageRange range, bool until_unpinned = false);
   // True: the mark is active, `mark.range` is rounded to units, and no new pin enters it. False: another one's turn;
   // park on break_key() and ask again.
   bool try_activate(BreakMark& mark);
+  // Of those that a queued mark waits for, directly or behind others: the ranges that are active until they are
+  // unpinned.
+  std::vector<PageRange> waits_behind(const BreakMark& mark) const;
   // Takes an active or queued mark away and wakes break_key().
   void unmark(const BreakMark& mark);
   // The range of an active break that overlaps.
@@ -190,6 +194,7 @@ class Mapping {
   struct BreakRecord {
     PageRange range;
     std::uint64_t id;
+    bool until_unpinned;
     BreakState state;
   };
 
@@ -227,7 +232,7 @@ class Mapping {
   bool marks_now(PageRange unit) const HF_REQUIRES(tree_);
   PageRange rounded(PageRange range) const HF_REQUIRES(tree_);
   BreakRecord& record(std::uint64_t id) HF_REQUIRES(tree_);
-  bool turn_has_come(const BreakRecord& mine, PageRange range) const HF_REQUIRES(tree_);
+  bool goes_before(const BreakRecord& other, const BreakRecord& mine, PageRange rounded) const HF_REQUIRES(tree_);
   void set_state(std::uint64_t id, BreakState state);
   std::optional<BusyUnit> busy_count(PageIndex index, Entry entry) const;
   // Calls visit(index, entry) for the entries of the range, in batches under the tree lock, until it says false.
@@ -243,7 +248,8 @@ class Mapping {
 
   pagemap::PageMap& pages_;
   const pagemap::FileKey file_;
-  pagemap::OwnerId owner_id_ = 0;
+  const pagemap::OwnerId owner_id_;
+  const std::uint32_t generation_;  // of the process that made it
   char break_key_ = 0;
   Atomic<TranslationRemover*> remover_;
 
