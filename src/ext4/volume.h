@@ -44,11 +44,11 @@ struct BlockRun {
 
 // Wishes for an allocation of data blocks.
 struct Goal {
-  BlockNumber near = 0;            // where to begin to look; 0: anywhere
-  bool congruent = false;          // logical % 512 == physical % 512 wanted (large files)
-  std::uint64_t logical = 0;       // file block that the run begins at
-  std::uint64_t wanted = 1;        // blocks; the answer may be shorter, never longer
-  bool keep_large_runs = true;     // a small file: do not break up large free runs while small ones are left
+  BlockNumber near = 0;         // where to begin to look; 0: anywhere
+  bool congruent = false;       // logical % 512 == physical % 512 wanted (large files)
+  std::uint64_t logical = 0;    // file block that the run begins at
+  std::uint64_t wanted = 1;     // blocks; the answer may be shorter, never longer
+  bool keep_large_runs = true;  // a small file: do not break up large free runs while small ones are left
 };
 
 class DirectoryCache;  // directory_cache.h
@@ -58,6 +58,7 @@ class Volume {
   virtual ~Volume() = default;
 
   virtual device::Device& device() = 0;
+  virtual const std::string& name() const = 0;  // the device's, for errors
   virtual BlockCache& cache() = 0;
   // libext2fs's view, over an io_manager that reads and writes through cache(); its bitmaps are never loaded.
   virtual ext2_filsys library() = 0;
@@ -90,6 +91,9 @@ class Volume {
   // Undoes allocate_data/allocate_metadata inside the same handle: at once usable again.
   virtual void unallocate(BlockRun run) = 0;
   virtual std::uint64_t free_clusters() const = 0;
+  // EUCLEAN unless a file may own the whole run: inside the volume and clear of superblocks, descriptors, bitmaps and
+  // inode tables. To be asked of every block number read from the medium before it is used.
+  virtual Status check_run(BlockRun run) const = 0;
 };
 
 // The errors of damaged metadata all look alike: EUCLEAN, "<device>", "inode 12: <what>", "run e2fsck -f".
