@@ -16,11 +16,10 @@ OwnerTable::~OwnerTable() {
   for (Atomic<Chunk*>& chunk : chunks_) delete chunk.load(std::memory_order_relaxed);
 }
 
-OwnerTable::Slot& OwnerTable::slot(std::uint32_t number) const {
+OwnerTable::Slot* OwnerTable::slot(std::uint32_t number) const {
   // acquire: partner is the store in add.
   Chunk* const chunk = chunks_[number / kChunkSlots].load(std::memory_order_acquire);
-  HF_CHECK(chunk != nullptr, "owner slot {} was never given out", number);
-  return (*chunk)[number % kChunkSlots];
+  return chunk == nullptr ? nullptr : &(*chunk)[number % kChunkSlots];
 }
 
 OwnerId OwnerTable::add(PageOwner& owner) {
@@ -48,9 +47,10 @@ OwnerId OwnerTable::add(PageOwner& owner) {
 
 void OwnerTable::remove(OwnerId id) {
   const std::uint32_t number = id & (kMaxOwners - 1);
-  Slot& gone = slot(number);
+  Slot* const gone = slot(number);
+  HF_CHECK(gone != nullptr, "owner {:#x} was never added", id);
   // seq_cst: synchronize's barrier follows; partner is find, inside an epoch.
-  const OwnerId had = gone.id.exchange(0, std::memory_order_seq_cst);
+  const OwnerId had = gone->id.exchange(0, std::memory_order_seq_cst);
   HF_CHECK(had == id, "owner {:#x} is removed, but its slot names {:#x}", id, had);
   epoch::synchronize();
   const MutexLock lock(mutex_);
@@ -59,11 +59,10 @@ void OwnerTable::remove(OwnerId id) {
 
 PageOwner* OwnerTable::find(OwnerId id) const {
   HF_DEBUG_CHECK(epoch::inside(), "owner {:#x} is looked up outside of an epoch", id);
-  if (id == 0) return nullptr;
-  const Slot& named = slot(id & (kMaxOwners - 1));
+  const Slot* const named = slot(id & (kMaxOwners - 1));
   // acquire: partner is the store in add. A slot is given out anew only after this epoch, so the owner fits the id.
-  if (named.id.load(std::memory_order_acquire) != id) return nullptr;
-  return named.owner.load(std::memory_order_relaxed);
+  if (id == 0 || named == nullptr || named->id.load(std::memory_order_acquire) != id) return nullptr;
+  return named->owner.load(std::memory_order_relaxed);
 }
 
 }  // namespace holdfast::pagemap

@@ -46,7 +46,8 @@ class OwnerTable {
   static constexpr std::uint32_t kChunkSlots = 4096;
   using Chunk = std::array<Slot, kChunkSlots>;
 
-  Slot& slot(std::uint32_t number) const;
+  // nullptr: none of its neighbours was given out yet.
+  Slot* slot(std::uint32_t number) const;
 
   // Chunks are added under the mutex and never moved; the table is 32 KiB of pointers.
   std::array<Atomic<Chunk*>, kMaxOwners / kChunkSlots> chunks_;
