@@ -3,6 +3,8 @@
 // A load or store that the carrier cannot serve (poisoned memory, a pool file cut short by another program) raises
 // SIGBUS. Inside these functions it becomes EIO; anywhere else the signal goes to the handler that was there before.
 // The caller's own memory may fault as it likes: a bad pointer of the caller is the caller's signal.
+//
+// Call them qualified (device::copy): arguments of type std::byte* would also find std::copy.
 #pragma once
 
 #include <cstddef>

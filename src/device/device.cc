@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#include <atomic>
 #include <cerrno>
+#include <cstdlib>
+#include <string_view>
 
 #include "base/check.h"
 #include "base/fault_point.h"
@@ -19,6 +20,25 @@
 #endif
 
 namespace holdfast::device {
+namespace {
+
+// A range is the caller's arithmetic on pages of this device: a wrong one is a mistake, not bad input.
+void check_range(const Geometry& geometry, std::uint64_t offset, std::uint64_t length) {
+  HF_CHECK(offset <= geometry.size && length <= geometry.size - offset, "device range [{}, +{}) is not inside {} bytes",
+           offset, length, geometry.size);
+}
+
+// MADV_COLLAPSE, unless the environment asks to do without (HOLDFAST_MASK=collapse): an errno value or 0.
+int collapse(std::byte* unit, std::size_t length) {
+  static const bool masked = [] {
+    const char* mask = std::getenv("HOLDFAST_MASK");
+    return mask != nullptr && std::string_view(mask).find("collapse") != std::string_view::npos;
+  }();
+  if (masked) return EINVAL;
+  return madvise(unit, length, MADV_COLLAPSE) == 0 ? 0 : errno;
+}
+
+}  // namespace
 
 const char* to_string(Kind kind) {
   switch (kind) {
@@ -47,12 +67,6 @@ Device::~Device() {
   }
   // Said aloud, because a child that was forked and lives on shares the descriptor, and with it the lock.
   if (parts_->locked) unlock_device(fd_);
-}
-
-// The range is the caller's arithmetic on pages of this device: a wrong one is a mistake, not bad input.
-static void check_range(const Geometry& geometry, std::uint64_t offset, std::uint64_t length) {
-  HF_CHECK(offset <= geometry.size && length <= geometry.size - offset, "device range [{}, +{}) is not inside {} bytes",
-           offset, length, geometry.size);
 }
 
 Status Device::check_changeable(const char* what) const {
@@ -93,8 +107,8 @@ Status Device::make_unit(Pfn first) {
                  "use memory, tmpfs or hugetlb for huge translations");
   }
   HF_TRY(reserve(first, pages));
-  if (madvise(at(first), pages.bytes(), MADV_COLLAPSE) == 0) return {};
-  const int code = errno;
+  const int code = collapse(at(first), pages.bytes());
+  if (code == 0) return {};
   HF_TRACE2(device_make_unit_failed, first.raw(), code);
   switch (code) {
     case EINVAL:

@@ -63,7 +63,7 @@ void WriteBack::merge(std::vector<Range>& ranges) {
 }
 
 Error WriteBack::lost() const {
-  return {failure_, name_,
+  return {EIO, name_,
           fmt::format("a write to the disk failed ({}); what was stored since the last successful fence may be lost",
                       describe_errno(failure_)),
           "look into the kernel log; close the pool, check it, and open it again"};

@@ -28,7 +28,7 @@ class WriteBack {
 
   // Remembers the pages of the range. Never blocks on the disk.
   void flush(std::uint64_t offset, std::uint64_t length);
-  // Returns when every range flushed by this thread before is durable. Blocks on the disk. EIO (or the disk's error).
+  // Returns when every range flushed by this thread before is durable. Blocks on the disk. EIO: W3.
   Status fence();
 
  private:
