@@ -92,6 +92,10 @@ void GroupTable::set_unused_inodes(GroupNumber group, std::uint32_t count) {
   descriptor->bg_itable_unused = low16(count);
   if (wide()) descriptor->bg_itable_unused_hi = high16(count);
 }
+void GroupTable::set_flags(GroupNumber group, std::uint32_t bits) {
+  ext4_group_desc* descriptor = change(group);
+  descriptor->bg_flags = static_cast<std::uint16_t>(descriptor->bg_flags | bits);
+}
 void GroupTable::clear_flags(GroupNumber group, std::uint32_t bits) {
   ext4_group_desc* descriptor = change(group);
   descriptor->bg_flags = static_cast<std::uint16_t>(descriptor->bg_flags & ~bits);
@@ -281,6 +285,19 @@ bool GroupTable::bitmap_covers_metadata(GroupNumber group, const std::byte* bitm
   return covers;
 }
 
+void GroupTable::seal_checksum(GroupNumber group) {
+  if (!geometry_.descriptor_checksums) return;
+  auto* descriptor = const_cast<ext4_group_desc*>(at(group));
+  descriptor->bg_checksum = descriptor_checksum(
+      super_, geometry_.seed, group, reinterpret_cast<const std::byte*>(descriptor), geometry_.descriptor_bytes);
+}
+
+void GroupTable::seal_checksums() {
+  for (GroupNumber group = 0; group < geometry_.groups; ++group) {
+    if (changed_[group]) seal_checksum(group);
+  }
+}
+
 Status GroupTable::seal(BlockCache& cache) {
   const std::uint32_t per_block = geometry_.descriptors_per_block();
   for (const std::uint32_t index : changed_blocks_) {
@@ -290,12 +307,8 @@ Status GroupTable::seal(BlockCache& cache) {
     for (GroupNumber group = index * per_block; group < end; ++group) {
       if (!changed_[group]) continue;
       changed_[group] = false;
-      auto* descriptor = const_cast<ext4_group_desc*>(at(group));
-      const auto* bytes = reinterpret_cast<const std::byte*>(descriptor);
-      if (geometry_.descriptor_checksums) {
-        descriptor->bg_checksum = descriptor_checksum(super_, geometry_.seed, group, bytes, geometry_.descriptor_bytes);
-      }
-      std::memcpy(home + std::size_t{group % per_block} * geometry_.descriptor_bytes, bytes,
+      seal_checksum(group);
+      std::memcpy(home + std::size_t{group % per_block} * geometry_.descriptor_bytes, at(group),
                   geometry_.descriptor_bytes);
     }
     block_listed_[index] = false;

@@ -48,6 +48,7 @@ class GroupTable {
   void set_free_inodes(GroupNumber group, std::uint32_t count);
   void set_used_directories(GroupNumber group, std::uint32_t count);
   void set_unused_inodes(GroupNumber group, std::uint32_t count);
+  void set_flags(GroupNumber group, std::uint32_t flags);
   void clear_flags(GroupNumber group, std::uint32_t flags);
 
   // The bitmaps' checksums, which their descriptors keep.
@@ -56,7 +57,9 @@ class GroupTable {
   void seal_block_bitmap(GroupNumber group, const std::byte* bitmap);
   void seal_inode_bitmap(GroupNumber group, const std::byte* bitmap);
 
-  // Copies changed descriptors into their cached blocks.
+  // Sets the checksums of all changed descriptors.
+  void seal_checksums();
+  // The same, and copies the changed descriptors into their cached blocks. Part of a commit.
   Status seal(BlockCache& cache);
 
   std::span<const BlockZone> zones() const { return zones_; }
@@ -76,6 +79,7 @@ class GroupTable {
  private:
   const ext4_group_desc* at(GroupNumber group) const;
   ext4_group_desc* change(GroupNumber group);
+  void seal_checksum(GroupNumber group);
   bool wide() const { return geometry_.descriptor_bytes >= EXT2_MIN_DESC_SIZE_64BIT; }
   std::uint32_t bitmap_checksum(const std::byte* bitmap, std::size_t length) const;
   Status check_descriptor(GroupNumber group) const;

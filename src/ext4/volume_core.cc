@@ -36,6 +36,14 @@ VolumeCore::VolumeCore(device::Device& device, const ext2_super_block& super, co
 VolumeCore::~VolumeCore() = default;
 
 Result<std::unique_ptr<VolumeCore>> VolumeCore::open(device::Device& device, bool read_only) {
+  HF_ASSIGN(std::unique_ptr<VolumeCore> volume, open_unrooted(device, read_only));
+  HF_ASSIGN(const RawInode* root, volume->inode(InodeNumber{EXT2_ROOT_INO}));
+  if (!LINUX_S_ISDIR(root->body.i_mode)) return damaged(*volume, "inode 2: the root is not a directory");
+  HF_TRY(volume->orphans_.load());
+  return volume;
+}
+
+Result<std::unique_ptr<VolumeCore>> VolumeCore::open_unrooted(device::Device& device, bool read_only) {
   if (device.read_only() && !read_only) {
     return Error(EROFS, device.name(), "the device was opened read-only", "mount it read-only");
   }
@@ -46,9 +54,6 @@ Result<std::unique_ptr<VolumeCore>> VolumeCore::open(device::Device& device, boo
   HF_TRY(volume->groups_.load(device));
   volume->allocator_.load();
   volume->inode_allocator_.load();
-  HF_ASSIGN(const RawInode* root, volume->inode(InodeNumber{EXT2_ROOT_INO}));
-  if (!LINUX_S_ISDIR(root->body.i_mode)) return damaged(*volume, "inode 2: the root is not a directory");
-  HF_TRY(volume->orphans_.load());
   return volume;
 }
 

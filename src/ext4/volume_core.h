@@ -27,6 +27,8 @@ class VolumeCore final : public Volume {
  public:
   // Reads and checks superblock and descriptors; changes nothing. ENOTSUP, EINVAL, EUCLEAN, EIO, EROFS.
   static Result<std::unique_ptr<VolumeCore>> open(device::Device& device, bool read_only);
+  // The same for a volume in the making, which has no root directory yet.
+  static Result<std::unique_ptr<VolumeCore>> open_unrooted(device::Device& device, bool read_only);
   ~VolumeCore() override;
 
   device::Device& device() override { return device_; }

@@ -1,0 +1,277 @@
+#include "ext4/format.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+
+#include "ext4/attribute.h"
+#include "ext4/directory.h"
+#include "ext4/extent_tree.h"
+#include "ext4/format_operation.h"
+#include "ext4/inode_attributes.h"
+#include "ext4/symlink.h"
+
+namespace holdfast::ext4 {
+
+using filesystem::Extent;
+using filesystem::Handle;
+using filesystem::Initial;
+using filesystem::Name;
+
+Ext4Format::Ext4Format(std::unique_ptr<VolumeCore> volume)
+    : volume_(std::move(volume)), read_only_(volume_->read_only()) {
+  if (getrandom(&random_, sizeof(random_), GRND_NONBLOCK) != sizeof(random_)) {
+    random_ = static_cast<std::uint64_t>(file_time_now().seconds);
+  }
+}
+
+// Without close() the image stays marked as in use, which is what a crash leaves too.
+Ext4Format::~Ext4Format() = default;
+
+// SplitMix64: generations must differ from one use of an inode number to the next, nothing more.
+std::uint32_t Ext4Format::next_generation() {
+  std::uint64_t value = random_ += 0x9e3779b97f4a7c15u;
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
+  return static_cast<std::uint32_t>(value ^ (value >> 31));
+}
+
+Status Ext4Format::check_named(InodeNumber inode) const {
+  const ext2_super_block& super = volume_->superblock();
+  const bool reserved = raw(inode) < super.s_first_ino && inode != root();
+  const bool hidden =
+      (super.s_feature_compat & EXT4_FEATURE_COMPAT_ORPHAN_FILE) != 0 && raw(inode) == super.s_orphan_file_inum;
+  if (!reserved && !hidden) return {};
+  return damaged(*volume_,
+                 fmt::format("inode {}: belongs to the file system itself, but a name leads to it", raw(inode)));
+}
+
+// --- inodes ---
+
+Result<Attributes> Ext4Format::read_inode(InodeNumber inode) {
+  const Reading lock(*this);
+  HF_TRY(check_named(inode));
+  HF_ASSIGN(const RawInode* const raw_inode, volume_->inode(inode));
+  return attributes_of(volume_->superblock(), *raw_inode);
+}
+
+Status Ext4Format::write_inode(Handle& handle, InodeNumber inode, const Attributes& attributes) {
+  const Changing lock(*this, handle);
+  if (Status possible = check_attributes(volume_->superblock(), attributes); !possible) {
+    return std::move(possible).error().about(fmt::format("inode {}", raw(inode)));
+  }
+  HF_ASSIGN(RawInode* const raw_inode, volume_->inode(inode));
+  set_attributes(volume_->superblock(), *raw_inode, attributes);
+  volume_->inode_changed(inode);
+  constexpr std::uint64_t kSmallFileMax = 0x7fffffff;
+  const bool knows_large = (volume_->superblock().s_feature_ro_compat & EXT2_FEATURE_RO_COMPAT_LARGE_FILE) != 0;
+  if (!knows_large && attributes.type == FileType::regular && attributes.size > kSmallFileMax) {
+    volume_->change_superblock().s_feature_ro_compat |= EXT2_FEATURE_RO_COMPAT_LARGE_FILE;
+  }
+  return {};
+}
+
+Result<InodeNumber> Ext4Format::create_inode(Handle& handle, InodeNumber parent, const Attributes& attributes) {
+  const Changing lock(*this, handle);
+  HF_TRY(check_attributes(volume_->superblock(), attributes));
+  if (raw(parent) == 0 || raw(parent) > volume_->geometry().inodes) {
+    return Error(EINVAL, volume_->name(), fmt::format("there is no inode {}", raw(parent)));
+  }
+  HF_ASSIGN(const InodeAllocator::Made made,
+            volume_->inode_allocator().allocate(raw(parent), attributes.type == FileType::directory));
+  make_inode(volume_->superblock(), *made.raw, attributes, next_generation());
+  const InodeNumber inode{made.number};
+  volume_->inode_changed(inode);
+  return inode;
+}
+
+Status Ext4Format::free_inode(Handle& handle, InodeNumber inode) {
+  const Changing lock(*this, handle);
+  HF_TRY(check_named(inode));
+  HF_ASSIGN(RawInode* const raw_inode, volume_->inode(inode));
+  HF_TRY(volume_->inode_allocator().free(raw(inode), LINUX_S_ISDIR(raw_inode->body.i_mode)));
+  volume_->directories().forget(inode);
+  raw_inode->body.i_links_count = 0;
+  raw_inode->body.i_size = 0;
+  raw_inode->body.i_size_high = 0;
+  raw_inode->body.i_dtime = static_cast<std::uint32_t>(file_time_now().seconds);
+  volume_->inode_changed(inode);
+  return {};
+}
+
+Status Ext4Format::add_orphan(Handle& handle, InodeNumber inode) {
+  const Changing lock(*this, handle);
+  volume_->change_superblock();
+  return volume_->orphans().add(inode);
+}
+
+Status Ext4Format::remove_orphan(Handle& handle, InodeNumber inode) {
+  const Changing lock(*this, handle);
+  volume_->change_superblock();
+  return volume_->orphans().remove(inode);
+}
+
+Result<std::vector<InodeNumber>> Ext4Format::orphans() {
+  const Reading lock(*this);
+  return volume_->orphans().all();
+}
+
+// --- blocks of files ---
+
+Status Ext4Format::extents(InodeNumber inode, PageRange range, std::vector<Extent>& found) {
+  const Reading lock(*this);
+  return find_extents(*volume_, inode, range, found);
+}
+
+Status Ext4Format::allocate(Handle& handle, InodeNumber inode, PageRange range, Initial initial,
+                            std::vector<Extent>& added) {
+  const Changing lock(*this, handle);
+  return allocate_extents(*volume_, inode, range, initial, added);
+}
+
+Status Ext4Format::mark_written(Handle& handle, InodeNumber inode, PageRange range) {
+  const Changing lock(*this, handle);
+  return ext4::mark_written(*volume_, inode, range);
+}
+
+Result<PageIndex> Ext4Format::remove(Handle& handle, InodeNumber inode, PageRange range, std::uint32_t extents_max) {
+  const Changing lock(*this, handle);
+  return remove_extents(*volume_, inode, range, extents_max);
+}
+
+Status Ext4Format::move(Handle& handle, InodeNumber from, PageRange range, InodeNumber to, PageIndex to_index) {
+  const Changing lock(*this, handle);
+  return move_extents(*volume_, from, range, to, to_index);
+}
+
+PageCount Ext4Format::cluster() const { return PageCount(volume_->blocks_per_cluster()); }
+
+// --- names ---
+
+Result<std::optional<Name>> Ext4Format::lookup(InodeNumber directory, std::string_view name) {
+  const Reading lock(*this);
+  return ext4::lookup(*volume_, directory, name);
+}
+
+Status Ext4Format::add_name(Handle& handle, InodeNumber directory, const Name& name) {
+  const Changing lock(*this, handle);
+  return ext4::add_name(*volume_, directory, name);
+}
+
+Status Ext4Format::remove_name(Handle& handle, InodeNumber directory, std::string_view name) {
+  const Changing lock(*this, handle);
+  return ext4::remove_name(*volume_, directory, name);
+}
+
+Status Ext4Format::replace_name(Handle& handle, InodeNumber directory, const Name& name) {
+  const Changing lock(*this, handle);
+  return ext4::replace_name(*volume_, directory, name);
+}
+
+Status Ext4Format::make_directory(Handle& handle, InodeNumber directory, InodeNumber parent) {
+  const Changing lock(*this, handle);
+  return ext4::make_directory(*volume_, directory, parent);
+}
+
+Status Ext4Format::set_parent(Handle& handle, InodeNumber directory, InodeNumber parent) {
+  const Changing lock(*this, handle);
+  return ext4::set_parent(*volume_, directory, parent);
+}
+
+Result<bool> Ext4Format::directory_empty(InodeNumber directory) {
+  const Reading lock(*this);
+  return ext4::directory_empty(*volume_, directory);
+}
+
+Result<std::uint64_t> Ext4Format::read_directory(InodeNumber directory, std::uint64_t cursor,
+                                                 const NameVisitor& visit) {
+  const Reading lock(*this);
+  return ext4::read_directory(*volume_, directory, cursor, visit);
+}
+
+// --- symbolic links and attributes ---
+
+Result<std::string> Ext4Format::read_symlink(InodeNumber inode) {
+  const Reading lock(*this);
+  return ext4::read_symlink(*volume_, inode);
+}
+
+Status Ext4Format::write_symlink(Handle& handle, InodeNumber inode, std::string_view target) {
+  const Changing lock(*this, handle);
+  return ext4::write_symlink(*volume_, inode, target);
+}
+
+Result<std::vector<std::string>> Ext4Format::list_attributes(InodeNumber inode) {
+  const Reading lock(*this);
+  return ext4::list_attributes(*volume_, inode);
+}
+
+Result<std::string> Ext4Format::get_attribute(InodeNumber inode, std::string_view name) {
+  const Reading lock(*this);
+  return ext4::get_attribute(*volume_, inode, name);
+}
+
+Status Ext4Format::set_attribute(Handle& handle, InodeNumber inode, std::string_view name, std::string_view value,
+                                 AttributeMode mode) {
+  const Changing lock(*this, handle);
+  return ext4::set_attribute(*volume_, inode, name, value, mode);
+}
+
+Status Ext4Format::remove_attribute(Handle& handle, InodeNumber inode, std::string_view name) {
+  const Changing lock(*this, handle);
+  return ext4::remove_attribute(*volume_, inode, name);
+}
+
+Status Ext4Format::remove_all_attributes(Handle& handle, InodeNumber inode) {
+  const Changing lock(*this, handle);
+  return ext4::remove_all_attributes(*volume_, inode);
+}
+
+// --- the volume ---
+
+namespace {
+
+std::string uuid_text(const std::uint8_t (&uuid)[16]) {
+  std::string text;
+  for (std::size_t i = 0; i < 16; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += fmt::format("{:02x}", uuid[i]);
+  }
+  return text;
+}
+
+}  // namespace
+
+filesystem::Space Ext4Format::space() {
+  const Reading lock(*this);
+  const ext2_super_block& super = volume_->superblock();
+  const Geometry& geometry = volume_->geometry();
+  const Allocator& allocator = volume_->allocator();
+  const std::uint64_t cluster_bytes = geometry.blocks_per_cluster() * kBlockBytes;
+  filesystem::Space space;
+  space.cluster_bytes = cluster_bytes;
+  space.total = (geometry.clusters() - volume_->groups().metadata_clusters()) * cluster_bytes;
+  space.free = allocator.free_clusters() * cluster_bytes;
+  const bool wide = (super.s_feature_incompat & EXT4_FEATURE_INCOMPAT_64BIT) != 0;
+  const std::uint64_t reserved_blocks =
+      super.s_r_blocks_count | (wide ? std::uint64_t{super.s_r_blocks_count_hi} << 32 : 0);
+  const std::uint64_t kept = std::max(reserved_blocks * kBlockBytes, allocator.kept_clusters() * cluster_bytes);
+  space.available = space.free > kept ? space.free - kept : 0;
+  space.inodes = geometry.inodes;
+  space.free_inodes = volume_->inode_allocator().free_inodes();
+  space.uuid = uuid_text(super.s_uuid);
+  const auto* label = reinterpret_cast<const char*>(super.s_volume_name);
+  space.label.assign(label, strnlen(label, sizeof(super.s_volume_name)));
+  return space;
+}
+
+Result<bool> Ext4Format::block_free(Pfn pfn) {
+  const Reading lock(*this);
+  return volume_->allocator().is_free(pfn.raw());
+}
+
+}  // namespace holdfast::ext4
