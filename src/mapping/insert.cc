@@ -145,12 +145,12 @@ bool Mapping::try_form_unit(PageIndex first, Pfn pfn, Order order) {
   const MutexLock lock(tree_);
   if (!may_form(unit, pfn, order)) return false;
   HF_MARK("mapping.form.begin");
-  if (!untrack_parts(unit) || !pages_.unused(pfn, order) || !pages_.track(pfn, order, owner_id_, first).has_value()) {
-    retrack_parts(unit);
-    return false;
+  if (untrack_parts(unit) && pages_.unused(pfn, order) && pages_.track(pfn, order, owner_id_, first).has_value()) {
+    if (entries_.form(first, Entry::real(pfn, order))) return true;
+    pages_.untrack(pfn, order);
   }
-  entries_.form(first, Entry::real(pfn, order));
-  return true;
+  retrack_parts(unit);
+  return false;
 }
 
 }  // namespace holdfast::mapping

@@ -168,9 +168,11 @@ void XArray::discard(Node* node) {
   free_node(node);
 }
 
-void XArray::form(PageIndex index, Entry entry) {
-  Node* node = as_node(root_.load(std::memory_order_relaxed));
+bool XArray::form(PageIndex index, Entry entry) {
   const unsigned shift = shift_of(entry.order());
+  // A first gigabyte that fills a tree of its height has no slot for itself yet.
+  if (!grow((index + entry.order().pages()).raw() - 1, shift)) return false;
+  Node* node = as_node(root_.load(std::memory_order_relaxed));
   while (node != nullptr && node->shift > shift) node = as_node(peek(*node, node->offset_of(index.raw())));
   HF_CHECK(node != nullptr && node->shift == shift, "nothing fills the unit at index {:#x}", index.raw());
   const unsigned first = node->offset_of(index.raw());
@@ -191,6 +193,7 @@ void XArray::form(PageIndex index, Entry entry) {
   for (std::size_t mark = 0; mark < kMarks; ++mark) {
     if (had.at(mark)) node->marks.at(mark) |= std::uint64_t{1} << first;
   }
+  return true;
 }
 
 std::optional<XArray::Found> XArray::find(PageRange range) const {

@@ -21,8 +21,8 @@
 // | empty                                        | nothing            |                           |
 // | find, find_marked, marked, Cursor            | tree lock          |                           |
 // | replace, set_mark, clear_mark                | tree lock          |                           |
-// | erase, form                                  | tree lock          | nodes go to the epoch     |
-// | store                                        | tree lock          | allocates; false: no room |
+// | erase                                        | tree lock          | nodes go to the epoch     |
+// | store, form                                  | tree lock          | allocates; false: no room |
 #pragma once
 
 #include <array>
@@ -75,8 +75,9 @@ class XArray {
   Entry replace(PageIndex index, Entry entry);
   // The entry that covers `index` goes, with its marks.
   void erase(PageIndex index);
-  // One entry in place of the smaller ones that fill its unit. A mark that one of them had is set. Needs no memory.
-  void form(PageIndex index, Entry entry);
+  // One entry in place of the smaller ones that fill its unit. A mark that one of them had is set. False: no memory, and
+  // the tree is as before.
+  [[nodiscard]] bool form(PageIndex index, Entry entry);
   void set_mark(PageIndex index, EntryMark mark);
   void clear_mark(PageIndex index, EntryMark mark);
 

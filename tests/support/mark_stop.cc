@@ -24,7 +24,9 @@ struct MarkStops {
     auto& all = *static_cast<MarkStops*>(context);
     std::unique_lock lock(all.mutex);
     for (MarkCount* const count : all.counts) {
-      if (count->name_ == name) ++count->passings_;
+      if (count->name_ != name) continue;
+      ++count->passings_;
+      count->changed_.notify_all();
     }
     const auto found = std::find_if(all.stops.begin(), all.stops.end(), [name](const MarkStop* stop) {
       return stop->name_ == name && !stop->stopped_ && !stop->released_;
@@ -89,6 +91,11 @@ MarkCount::~MarkCount() {
 std::uint64_t MarkCount::passings() const {
   const std::lock_guard lock(MarkStops::instance().mutex);
   return passings_;
+}
+
+bool MarkCount::wait_until(std::uint64_t passings) {
+  std::unique_lock lock(MarkStops::instance().mutex);
+  return changed_.wait_for(lock, std::chrono::seconds(10), [&] { return passings_ >= passings; });
 }
 
 }  // namespace holdfast::test

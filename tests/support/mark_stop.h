@@ -41,10 +41,13 @@ class MarkCount {
   MarkCount& operator=(const MarkCount&) = delete;
 
   std::uint64_t passings() const;
+  // False: the mark was not passed so often within ten seconds (a failure of the test, not a measure of time).
+  bool wait_until(std::uint64_t passings);
 
  private:
   friend struct MarkStops;
   const std::string name_;
+  std::condition_variable changed_;
   std::uint64_t passings_ = 0;
 };
 
