@@ -29,7 +29,7 @@ Status ExtentCursor::descend(std::size_t level, std::uint64_t logical) {
     levels_[level].position = position_at(levels_[level].entries, logical);
     HF_TRY(enter_child(level));
   }
-  levels_[depth_].position = levels_[depth_].entries.empty() ? 0 : position_at(levels_[depth_].entries, logical);
+  levels_[depth_].position = position_at(levels_[depth_].entries, logical);
   return {};
 }
 
@@ -69,8 +69,7 @@ Status ExtentCursor::climb_forward() {
     ++levels_[level].position;
     HF_TRY(enter_child(level));
     HF_TRY(descend(level + 1, 0));
-    if (!levels_[depth_].entries.empty()) return take_record();
-    level = depth_;  // an empty leaf: on to the one after it
+    return take_record();
   }
   return {};
 }
@@ -88,16 +87,9 @@ Result<bool> ExtentCursor::previous() {
     --levels_[level].position;
     HF_TRY(enter_child(level));
     HF_TRY(descend(level + 1, kLast));
-    if (!levels_[depth_].entries.empty()) {
-      HF_TRY(take_record());
-      return true;
-    }
-    level = depth_;
+    HF_TRY(take_record());
+    return true;
   }
-  // There is none: back to where the cursor was, the tree's first record.
-  const bool was_at_end = at_end_;
-  HF_TRY(descend(0, 0));
-  at_end_ = was_at_end;
   return false;
 }
 

@@ -38,7 +38,7 @@ class ExtentCursor {
   Status descend(std::size_t level, std::uint64_t logical);
   Status enter_child(std::size_t level);
   Status take_record();
-  // From a level's end to the next node's first entry, at the level of the leaves again.
+  // From the end of a leaf to the first record of the next one.
   Status climb_forward();
 
   Volume& volume_;

@@ -49,7 +49,6 @@ std::string check_records(const Volume& volume, ExtentEntries entries, const Nod
 }
 
 std::string check_index(ExtentEntries entries, const NodeExpectation& expected) {
-  if (entries.empty()) return "index without entries";
   std::uint64_t next = expected.lower;
   for (const ExtentEntry& entry : entries) {
     if (entry.key < next) return fmt::format("key {} is out of order", entry.key);
@@ -69,6 +68,8 @@ Result<ExtentEntries> check_node(const Volume& volume, InodeNumber inode, BlockN
     wrong = fmt::format("magic is {:#06x}", header.magic);
   } else if (header.capacity == 0 || header.capacity > capacity || header.entries > header.capacity) {
     wrong = fmt::format("{} entries of {}, where {} fit", header.entries, header.capacity, capacity);
+  } else if (header.entries == 0 && (block != 0 || header.depth != 0)) {
+    wrong = "no entries";
   } else if (header.depth != expected.depth) {
     wrong = fmt::format("depth is {} instead of {}", header.depth, expected.depth);
   }

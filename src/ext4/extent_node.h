@@ -90,7 +90,7 @@ Result<ExtentEntries> read_node(Volume& volume, InodeNumber inode, const RawInod
 void write_root(RawInode& raw, unsigned depth, ExtentEntries entries);
 void write_node(std::byte* bytes, unsigned depth, ExtentEntries entries);
 
-// Position of the entry whose key is the last one not above `logical`; 0 when all are above. Precondition: not empty.
+// Position of the entry whose key is the last one not above `logical`; 0 when there is none.
 std::size_t position_at(ExtentEntries entries, std::uint64_t logical);
 // Position of the first entry whose key is not below `logical`.
 std::size_t position_from(ExtentEntries entries, std::uint64_t logical);
