@@ -102,6 +102,7 @@ Status PageMap::track(Pfn first, Order order, OwnerId owner, PageIndex index) {
       at.owner.store(owner, std::memory_order_relaxed);
       at.index.store(static_cast<std::uint32_t>(index.raw()), std::memory_order_relaxed);
     }
+    HF_MARK("pagemap.tracking");
     // release: who sees tracked > 0 sees owner and index (P5). Partner: the load of the word in unpin_last.
     if (!word.compare_exchange_weak(seen, seen + CountWord::kTrackedUnit, std::memory_order_acq_rel)) continue;
     if (from_zero) holds_device = false;  // the unit holds it now (P3)

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <future>
 #include <iterator>
@@ -221,16 +222,21 @@ TEST(PinTable, ScansUnderChurnMixNoTwoPins) {
   const std::uint32_t other_inode = 2;
   std::atomic<bool> stop{false};
   std::thread pinner([&] {
-    // Every field follows from the number, so a mixture shows.
+    // Every field follows from the number, so a mixture shows. Many are held at any time, each for a moment.
     static constexpr const char* kPurposes[] = {"even", "odd"};
+    std::array<PinSlot*, 64> ring{};
     for (std::uint64_t i = 1; !stop.load(std::memory_order_relaxed); ++i) {
       PinIdentity identity = identity_of({file.filesystem, i % 5 == 0 ? other_inode : file.inode}, i, i);
       identity.purpose = kPurposes[i % 2];
       identity.deadline = Nanoseconds(static_cast<std::int64_t>(i));
       identity.access = i % 2 == 0 ? Access::read : Access::write;
-      PinSlot* const slot = take_slot(identity);
+      PinSlot*& slot = ring[i % ring.size()];
+      if (slot != nullptr) release_slot(slot);
+      slot = take_slot(identity);
       if (i % 3 != 0) confirm_slot(slot);
-      release_slot(slot);
+    }
+    for (PinSlot* const slot : ring) {
+      if (slot != nullptr) release_slot(slot);
     }
   });
   std::size_t seen = 0;
@@ -256,12 +262,15 @@ TEST(PinTable, SlotsFreedByAnotherThreadComeHome) { std::thread(slots_come_home)
 
 void slots_go_between_threads() {
   const FileKey file{new_filesystem(), 1};
-  constexpr int kPins = 200'000;
+  constexpr int kPins = 20'000;
   std::atomic<PinSlot*> handed{nullptr};
   std::thread releaser([&] {
     for (int i = 0; i < kPins;) {
       PinSlot* const slot = handed.exchange(nullptr, std::memory_order_acquire);
-      if (slot == nullptr) continue;
+      if (slot == nullptr) {
+        std::this_thread::yield();
+        continue;
+      }
       release_slot(slot);
       ++i;
     }
@@ -275,13 +284,13 @@ void slots_go_between_threads() {
   }
   releaser.join();
   EXPECT_TRUE(holders_of(file, 0, kWholeFile, kAll).empty());
-  EXPECT_LT(used.size(), 10'000U) << "a handful are under way at a time";
+  EXPECT_LT(used.size(), 5'000U) << "a handful are under way at a time";
 }
 
 TEST(PinTable, SlotsGoBetweenThreadsUnderChurn) { std::thread(slots_go_between_threads).join(); }
 
-TEST(PinTable, NoMemoryIsNoSlot) {
 #if defined(HOLDFAST_TEST_HOOKS) && HOLDFAST_TEST_HOOKS
+void take_until_memory_ends() {
   const FileKey file{new_filesystem(), 1};
   std::vector<PinSlot*> slots;
   fault_point::arm("pin_table.grow", 1, 1'000'000);
@@ -289,15 +298,17 @@ TEST(PinTable, NoMemoryIsNoSlot) {
     PinSlot* const slot = take_slot(identity_of(file, 0, 1));
     if (slot == nullptr) break;
     slots.push_back(slot);
-    ASSERT_LT(slots.size(), 3'000'000U);
+    ASSERT_LT(slots.size(), 1'000'000U);
   }
   fault_point::disarm_all();
   PinSlot* const slot = take_slot(identity_of(file, 0, 1));
   EXPECT_NE(slot, nullptr) << "later there is some again";
   release_slot(slot);
   for (PinSlot* const each : slots) release_slot(each);
-#endif
 }
+
+TEST(PinTable, NoMemoryIsNoSlot) { std::thread(take_until_memory_ends).join(); }
+#endif
 
 TEST(PinTable, AChildForgets) {
   const FileKey file{new_filesystem(), 1};
