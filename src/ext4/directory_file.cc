@@ -30,7 +30,7 @@ DirectoryFile::DirectoryFile(Volume& volume, InodeNumber number, RawInode& raw_i
   const ext2_super_block& super = volume.superblock();
   const bool checksums = volume.has_metadata_checksums();
   if (state_ == nullptr) {
-    state_ = &volume.directories().make(number, checksums ? volume.inode_seed(number, raw_inode.body.i_generation) : 0);
+    state_ = &volume.directories().make(number, volume.inode_seed(number, raw_inode.body.i_generation));
   }
   shape_ = BlockShape::make(super.s_inodes_count, checksums,
                             (super.s_feature_incompat & EXT2_FEATURE_INCOMPAT_FILETYPE) != 0);
