@@ -26,12 +26,12 @@ Result<std::unique_ptr<filesystem::Format>> mount(device::Device& device, const 
 
 struct MkfsOptions {
   std::uint64_t cluster_bytes = 4096;  // 4 KiB to 2 MiB, a power of two
-  std::string label;                   // at most 16 bytes
+  std::string label{};                 // at most 16 bytes
   bool force = false;                  // whatever the device holds may go
   std::uint64_t inodes = 0;            // at least so many; 0: one for every 16 KiB
   // For images that come out the same every time.
-  std::optional<std::array<std::uint8_t, 16>> uuid;
-  std::optional<FileTime> time;
+  std::optional<std::array<std::uint8_t, 16>> uuid{};
+  std::optional<FileTime> time{};
 };
 
 // Makes an empty file system with a root directory and lost+found. The memory that it touches is that of the first

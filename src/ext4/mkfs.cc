@@ -1,6 +1,5 @@
 // Makes a file system: the metadata first, by the layout; then its first inodes, through the volume itself; the backup
 // last. The superblock is written when what it speaks of is there, so that a mkfs that was cut short leaves no image.
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -12,7 +11,6 @@
 #include "ext4/checksum.h"
 #include "ext4/directory.h"
 #include "ext4/ext4.h"
-#include "ext4/extent_tree.h"
 #include "ext4/inode_attributes.h"
 #include "ext4/mkfs_layout.h"
 #include "ext4/mkfs_probe.h"
@@ -22,7 +20,6 @@ namespace holdfast::ext4 {
 namespace {
 
 constexpr std::uint32_t kReservedInodes = EXT2_GOOD_OLD_FIRST_INO - 1;  // 1 to 10; the root is one of them
-constexpr std::uint64_t kOrphanFileBlocksMax = 512;
 
 class Maker {
  public:
@@ -134,7 +131,6 @@ class Maker {
   Status populate() {
     HF_ASSIGN(const std::unique_ptr<VolumeCore> volume, VolumeCore::open_unrooted(device_, false));
     HF_TRY(make_directories(*volume));
-    HF_TRY(make_orphan_file(*volume));
     HF_TRY(volume->commit());
     layout_.super = volume->superblock();
     groups_.adopt({volume->groups().bytes().begin(), volume->groups().bytes().end()});
@@ -154,32 +150,6 @@ class Maker {
     volume.inode_changed(lost_found);
     HF_TRY(make_directory(volume, lost_found, root));
     return add_name(volume, root, {"lost+found", lost_found, FileType::directory});
-  }
-
-  Status make_orphan_file(VolumeCore& volume) {
-    const Geometry& geometry = layout_.geometry;
-    const std::uint64_t wanted = std::clamp<std::uint64_t>(geometry.blocks / 4096, 1, kOrphanFileBlocksMax);
-    const std::uint64_t count = round_up(wanted, geometry.blocks_per_cluster());
-    HF_ASSIGN(const InodeAllocator::Made made, volume.inode_allocator().allocate(kReservedInodes, false));
-    Attributes file = attributes(FileType::regular, 0600, 1);
-    file.size = count * kBlockBytes;
-    make_inode(volume.superblock(), *made.raw, file, 0);
-    const InodeNumber inode{made.number};
-    volume.inode_changed(inode);
-    std::vector<filesystem::Extent> extents;
-    HF_TRY(allocate_extents(volume, inode, {PageIndex(0), PageIndex(count)}, filesystem::Initial::written, extents));
-    const std::uint32_t seed = volume.inode_seed(inode, 0);
-    for (const filesystem::Extent& extent : extents) {
-      for (std::uint64_t i = 0; i < extent.count.raw(); ++i) {
-        HF_ASSIGN(BlockRef block, volume.cache().fresh(extent.pfn.raw() + i, BlockKind::plain));
-        ext4_orphan_block_tail tail{};
-        tail.ob_magic = EXT4_ORPHAN_BLOCK_MAGIC;
-        tail.ob_checksum = orphan_block_checksum(seed, block.number(), block.data());
-        std::memcpy(volume.cache().modify(block) + kBlockBytes - sizeof(tail), &tail, sizeof(tail));
-      }
-    }
-    volume.change_superblock().s_orphan_file_inum = made.number;
-    return {};
   }
 
   Status copy_to_backup() {

@@ -70,9 +70,10 @@ void set_identity(ext2_super_block& super, const MkfsOptions& options) {
   set_time(super.s_wtime, super.s_wtime_hi, now);
 }
 
+// No orphan_file: without a journal e2fsck takes it for an error. The orphan list does the same.
 void set_features(ext2_super_block& super, bool clusters) {
-  super.s_feature_compat = EXT2_FEATURE_COMPAT_EXT_ATTR | EXT2_FEATURE_COMPAT_DIR_INDEX |
-                           EXT4_FEATURE_COMPAT_SPARSE_SUPER2 | EXT4_FEATURE_COMPAT_ORPHAN_FILE;
+  super.s_feature_compat =
+      EXT2_FEATURE_COMPAT_EXT_ATTR | EXT2_FEATURE_COMPAT_DIR_INDEX | EXT4_FEATURE_COMPAT_SPARSE_SUPER2;
   super.s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS |
                              EXT4_FEATURE_INCOMPAT_64BIT | EXT4_FEATURE_INCOMPAT_FLEX_BG |
                              EXT4_FEATURE_INCOMPAT_CSUM_SEED | EXT4_FEATURE_INCOMPAT_LARGEDIR;
@@ -189,7 +190,7 @@ Result<MkfsLayout> plan_layout(const device::Device& device, const MkfsOptions& 
     descriptor(group)->bg_inode_table = static_cast<std::uint32_t>(block);
     descriptor(group)->bg_inode_table_hi = static_cast<std::uint32_t>(block >> 32);
   }
-  // Root, lost+found and the orphan file come next.
+  // Root and lost+found come next, and something should be left.
   constexpr std::uint64_t kClustersAfter = 8;
   if (packer.next() + kClustersAfter * geometry.blocks_per_cluster() > geometry.blocks) {
     return Error(ENOSPC, device.name(), fmt::format("{} inodes leave no room for files", super.s_inodes_count),
