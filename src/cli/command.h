@@ -47,6 +47,9 @@ class Command {
   // Whether an argument that begins with a dash and is no option is an operand all the same (`chmod -x`).
   virtual bool takes_as_operand(const std::string& /*argument*/) const { return false; }
 
+  // The exit code for wrong options and operands.
+  virtual int usage_code() const { return kUsage; }
+
   // Does the work. The number of operands is right. Returns the exit code; complaints are made already.
   virtual int run(const Operands& operands, Io& io) = 0;
 };

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -21,7 +22,8 @@ namespace holdfast::cli {
 timespec timespec_of(TimeStamp time) { return {time.seconds, static_cast<long>(time.nanoseconds)}; }
 
 Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-  std::swap(fd_, other.fd_);
+  if (fd_ >= 0 && this != &other) close(fd_);
+  fd_ = std::exchange(other.fd_, -1);
   return *this;
 }
 

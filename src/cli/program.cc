@@ -121,7 +121,7 @@ class Parser {
   int misused(Io& io, const std::string& text) const {
     io.err << "holdfast: " << description_.name << ": " << one_line(text) << "; see holdfast " << description_.name
            << " --help\n";
-    return kUsage;
+    return command_.usage_code();
   }
 
   Command& command_;

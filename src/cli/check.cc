@@ -1,0 +1,155 @@
+// holdfast check: verifies a pool and changes nothing.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
+
+#include "base/result.h"
+#include "cli/carrier.h"
+#include "cli/checker.h"
+#include "cli/command_list.h"
+#include "cli/e2fsck.h"
+#include "cli/interrupt.h"
+#include "cli/pool.h"
+#include "cli/show.h"
+#include "cli/size.h"
+
+namespace holdfast::cli {
+namespace {
+
+// As fsck(8).
+constexpr int kClean = 0;
+constexpr int kErrorsLeft = 4;
+constexpr int kCouldNotRun = 8;
+constexpr int kCheckUsage = 16;
+
+int exit_code_of(const Error& error) { return error.code() == EUCLEAN ? kErrorsLeft : kCouldNotRun; }
+
+class Check final : public Command {
+ public:
+  Description describe() const override {
+    return {.name = "check",
+            .operands = "POOL",
+            .summary = "verify a pool",
+            .details =
+                "Mounts the pool read-only and looks at everything in it: every directory, every inode, every "
+                "extent; that no block belongs to two files, that names and link counts agree. Where e2fsck is "
+                "installed and can read the pool, e2fsck -fn is asked, too, and the worse verdict counts. Nothing "
+                "is changed. Exit status as fsck: 0 clean, 4 errors, 8 could not run, 16 usage.",
+            .operands_min = 1,
+            .operands_max = 1,
+            .section = Section::pools};
+  }
+
+  void declare(CLI::App& options) override {
+    options.add_flag("--read-data", read_data_, "also read every byte of every file");
+    options.add_flag("--no-e2fsck", alone_, "do not ask e2fsck");
+    options.add_flag("--json", json_, "as JSON");
+  }
+
+  int usage_code() const override { return kCheckUsage; }
+
+  int run(const Operands& operands, Io& io) override {
+    const std::string& pool = operands[0];
+    Result<Device> device = Device::open_read_only(pool);
+    if (!device) return complain_as(io, device.error());
+    const Carrier carrier = device->carrier();
+    CheckReport report;
+    int code = kClean;
+    Result<Filesystem> fs = Filesystem::mount(std::move(device).value(), {.read_only = true});
+    if (fs) {
+      report = check_tree(*fs, read_data_);
+      code = report.problems.empty() ? kClean : kErrorsLeft;
+    } else {
+      code = complain_as(io, fs.error());
+    }
+    if (interrupted()) return complain_as(io, check_interrupt().error());
+    // A pool that we cannot mount for another reason than damage is not for e2fsck to judge either.
+    std::optional<E2fsckVerdict> second;
+    if (!alone_ && readable_by_tools(carrier) && code != kCouldNotRun) {
+      Result<std::optional<E2fsckVerdict>> verdict = ask_e2fsck(pool);
+      if (!verdict) return complain_as(io, verdict.error());
+      second = std::move(verdict).value();
+      if (second) code = std::max(code, second->exit_code);
+    }
+    if (json_) {
+      print_json(io, as_json(pool, report, fs.has_value(), second, code));
+    } else {
+      print(io, pool, report, fs.has_value(), second, why_not(carrier));
+    }
+    return code;
+  }
+
+ private:
+  static int complain_as(Io& io, const Error& error) {
+    complain(io, error);
+    return exit_code_of(error);
+  }
+
+  // Why there is no second verdict.
+  std::string why_not(Carrier carrier) const {
+    if (alone_) return "not asked";
+    if (!readable_by_tools(carrier)) {
+      return fmt::format("not asked: it cannot read a {}; see holdfast image export", carrier_text(carrier));
+    }
+    return "not asked: it is not installed, or the pool did not get so far";
+  }
+
+  static void print(Io& io, const std::string& pool, const CheckReport& report, bool mounted,
+                    const std::optional<E2fsckVerdict>& second, const std::string& why_not) {
+    const std::string name = shown(io, pool);
+    for (const std::string& problem : report.problems) io.out << name << ": " << one_line(problem) << '\n';
+    if (report.problems_untold > 0) io.out << fmt::format("{}: and {} more\n", name, report.problems_untold);
+    if (mounted) {
+      io.out << fmt::format(
+          "{}: {}: {} files, {} directories, {} symbolic links, {} nodes, {} names, {} extents, {}B{}\n", name,
+          report.problems.empty() ? "clean" : "damaged", report.files, report.directories, report.symlinks,
+          report.nodes, report.names, report.extents, human_size(report.extent_bytes),
+          report.bytes_read > 0 ? fmt::format(", {}B read", human_size(report.bytes_read)) : "");
+    }
+    if (!second) {
+      io.out << fmt::format("{}: e2fsck {}\n", name, why_not);
+      return;
+    }
+    const char* const verdict = second->exit_code == kClean ? "finds nothing" : "finds errors";
+    io.out << fmt::format("{}: e2fsck -fn {} (exit {})\n", name, verdict, second->exit_code);
+    if (second->exit_code == kClean) return;
+    for (const std::string& line : second->lines) io.out << "  " << one_line(line) << '\n';
+  }
+
+  static Json as_json(const std::string& pool, const CheckReport& report, bool mounted,
+                      const std::optional<E2fsckVerdict>& second, int code) {
+    Json json;
+    json["pool"] = pool;
+    json["clean"] = code == kClean;
+    json["exit"] = code;
+    json["mounted"] = mounted;
+    json["files"] = report.files;
+    json["directories"] = report.directories;
+    json["symlinks"] = report.symlinks;
+    json["nodes"] = report.nodes;
+    json["names"] = report.names;
+    json["extents"] = report.extents;
+    json["extent_bytes"] = report.extent_bytes;
+    json["bytes_read"] = report.bytes_read;
+    json["problems"] = report.problems;
+    json["problems_untold"] = report.problems_untold;
+    if (second) {
+      json["e2fsck"] = {{"exit", second->exit_code}, {"output", second->lines}};
+    } else {
+      json["e2fsck"] = nullptr;
+    }
+    return json;
+  }
+
+  bool read_data_ = false;
+  bool alone_ = false;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_check() { return std::make_unique<Check>(); }
+
+}  // namespace holdfast::cli
