@@ -25,8 +25,9 @@ class Ext4Bed {
 
   void commit() { mounted_->commit(); }
   void reopen() { mounted_->reopen(); }
-  // Afterwards only the image may be used.
+  // Afterwards only the image may be used, until open().
   void close() { mounted_->close(); }
+  void open() { mounted_->open(); }
   // Commits; whether e2fsck is content. What it says is printed otherwise.
   bool clean();
   std::string debugfs(const std::string& request) const;

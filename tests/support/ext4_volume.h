@@ -58,12 +58,11 @@ class MountedVolume {
   void commit();
   // Writes out and opens again, with cold caches.
   void reopen();
-  // Writes out and lets go; afterwards only image() may be used.
+  // Writes out and lets go; afterwards only image() may be used, until open().
   void close();
-
- private:
   void open();
 
+ private:
   Ext4Image image_;
   std::unique_ptr<device::Device> device_;
   std::unique_ptr<ext4::VolumeCore> volume_;
