@@ -8,9 +8,12 @@
 // which locks it takes. None holds a lock while it waits for a pin or touches the caller's memory.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "base/fork.h"
 #include "base/result.h"
 #include "device/device.h"
 #include "filesystem/format.h"
@@ -27,6 +30,7 @@ class Core {
   // Takes the device and the format that was mounted on it. Cleans the orphans a former mount left (a mount for
   // reading leaves them).
   static Result<std::shared_ptr<Core>> start(std::unique_ptr<device::Device> device, std::unique_ptr<Format> format);
+  ~Core();
 
   device::Device& device() const { return *device_; }
   Format& format() const { return *format_; }
@@ -35,14 +39,18 @@ class Core {
   Quarantine& quarantine() const { return *quarantine_; }
   Worker& worker() const { return *worker_; }
   Mutex& rename_lock() { return rename_lock_; }
-  std::uint32_t id() const { return id_; }  // FileKey::filesystem
-  bool read_only() const { return format_->read_only(); }
-  const std::string& name() const { return device_->name(); }
+  std::uint32_t id() const { return id_; }                  // FileKey::filesystem
+  std::uint32_t generation() const { return generation_; }  // fork_generation() where it was made
+  bool read_only() const { return read_only_; }
+  const std::string& name() const { return name_; }
+  std::byte* window() const { return window_; }
 
   // EROFS with the reason, ECHILD in a forked child, or fine. First line of every changing operation.
   Status writable() const;
-  // ECHILD in a forked child. First line of every operation.
-  Status usable() const;
+  // ECHILD in a forked child, ENODEV after unmount. First line of every operation.
+  Status usable() const { return __builtin_expect(is_usable(), 1) ? Status() : Status(usable_error()); }
+  bool is_usable() const { return fork_generation() == generation_ && !unmounted_.load(std::memory_order_relaxed); }
+  Error usable_error() const;
 
   Status sync();
   // See holdfast::Filesystem::unmount.
@@ -50,26 +58,53 @@ class Core {
   // The last shared_ptr went (Filesystem and files): closes without blocking; lives on until drained.
   static void abandon(Core* core) noexcept;
 
+  // --- for the layer itself ---
+  // The end: nothing refers to the core and no page is referenced.
+  static void finish(Core* core) noexcept;
+  // Work in the background failed: the image is not marked clean, the first reason is kept.
+  void note_failure(const Error& error);
+  std::optional<Error> failure() const;
+  // Some inode has blocks ahead of its end (allocation.h).
+  void note_ahead() { has_ahead_.store(true, std::memory_order_relaxed); }
+  bool take_ahead_note() { return has_ahead_.exchange(false, std::memory_order_relaxed); }
+  std::atomic<std::uint32_t>& open_files() { return open_files_; }
+
  private:
   friend struct CoreBuilder;
+  friend struct Unmounting;
+  struct Keeper;
   Core();
+  Status close_format(bool clean);
 
   std::uint32_t id_ = 0;
-  std::int32_t owner_pid_ = 0;
+  const std::uint32_t generation_ = fork_generation();
+  std::string name_;
+  std::byte* window_ = nullptr;
+  bool read_only_ = false;
+  std::atomic<bool> unmounted_{false};
+  std::atomic<bool> has_ahead_{false};
+  std::atomic<std::uint32_t> open_files_{0};
   std::unique_ptr<device::Device> device_;
   std::unique_ptr<Format> format_;
+  std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<pagemap::PageMap> pages_;
-  std::unique_ptr<InodeTable> inodes_;
   std::unique_ptr<Quarantine> quarantine_;
   std::unique_ptr<Worker> worker_;
+  std::unique_ptr<InodeTable> inodes_;
   Mutex rename_lock_{LockRank::rename};
+  mutable Mutex failure_lock_{LockRank::leaf};
+  std::optional<Error> failure_ HF_GUARDED_BY(failure_lock_);
 };
 
 // An open file: a counted inode and what it may do with it. The File of the public interface shares one.
 class OpenFile {
  public:
-  OpenFile(std::shared_ptr<Core> core_in, InodeRef inode_in, bool may_read_in, bool may_write_in)
-      : core(std::move(core_in)), inode(std::move(inode_in)), may_read(may_read_in), may_write(may_write_in) {}
+  OpenFile(std::shared_ptr<Core> core_in, InodeRef inode_in, bool may_read_in, bool may_write_in);
+  // The last one of an inode records what was written and drops blocks ahead. Bounded.
+  ~OpenFile();
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+
   const std::shared_ptr<Core> core;  // before inode: outlives it
   const InodeRef inode;
   const bool may_read;

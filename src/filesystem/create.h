@@ -16,7 +16,7 @@ struct NewInode {
   std::uint32_t permissions = 0644;
   std::uint32_t device_major = 0;
   std::uint32_t device_minor = 0;
-  std::string_view symlink_target;
+  std::string_view symlink_target = {};
 };
 
 // A new inode named `parent.name`. EEXIST (also when a directory of that name is there), ENOENT (the parent was

@@ -4,10 +4,11 @@
 // Neighbours that are contiguous on the device and alike in written state are one extent here, whatever the format's
 // own extent boundaries. Known ranges and holes are remembered alike: a lookup says extent, hole or unknown.
 //
-// Writers (who hold the inode lock) publish a new immutable snapshot or change small ones in place under `lock_`;
-// readers are lock-free inside an epoch.
+// Writers (who hold the inode lock) publish a new immutable snapshot; readers are lock-free. A file that grows page by
+// page into blocks allocated ahead moves only `tail_`, a run of pages that are written whatever the snapshot says.
 //
-// Invariant X1: what the cache says of a page is what the format says, unless the page lies in a closed gate.
+// Invariant X1: what the cache says of a page is what the format says, unless the page lies in a closed gate, or is
+// written here and waits to be recorded there (Inode::unrecorded).
 // Locking: rank extent_cache, for changes only.
 #pragma once
 
@@ -24,8 +25,8 @@ namespace holdfast::filesystem {
 struct Found {
   enum class Kind : std::uint8_t { unknown, hole, unwritten, written };
   Kind kind = Kind::unknown;
-  Pfn pfn;           // of `index` asked for; only with a block
-  PageCount count;   // pages from the index on that are alike (holes: until the next extent, or what is known)
+  Pfn pfn;          // of `index` asked for; only with a block
+  PageCount count;  // pages from the index on that are alike (holes: until the next extent, or what is known)
 };
 
 class ExtentCache {
@@ -35,9 +36,9 @@ class ExtentCache {
   ExtentCache(const ExtentCache&) = delete;
   ExtentCache& operator=(const ExtentCache&) = delete;
 
-  // Lock-free; the caller is inside an epoch or a Hold of the page.
+  // Lock-free. What it says stays true while the caller is inside a Hold of the page, or has the inode lock.
   Found find(PageIndex index) const;
-  // All that the format knows of `range`: holes are what is missing.
+  // All that the format knows of `range`: holes are what is missing. Fills what is unknown, changes nothing known.
   void learn(PageRange range, const std::vector<Extent>& extents);
   // Extents that came new, or whose written state changed.
   void add(const Extent& extent);
@@ -51,8 +52,13 @@ class ExtentCache {
 
  private:
   struct Snapshot;
+  void publish(PageRange range, const void* items, std::size_t count) HF_REQUIRES(lock_);
+  void fold_tail() HF_REQUIRES(lock_);
+  void set_written(PageRange range) HF_REQUIRES(lock_);
+
   Mutex lock_{LockRank::extent_cache};
   Atomic<Snapshot*> snapshot_;
+  Atomic<std::uint64_t> tail_;  // first page << 32 | end; 0: none
 };
 
 }  // namespace holdfast::filesystem

@@ -1,4 +1,4 @@
-// An inode in memory, and the table of those in use.
+// An inode in memory.
 //
 // States: live (has names) -> orphan (links 0, handles or pins keep it; on the format's orphan list) -> evicting (no
 // handle; its blocks are freed as their pins go) -> gone. A live inode without handles stays cached.
@@ -9,21 +9,32 @@
 // Locking: `lock` (rank inode) guards attributes and every change of the extent map. `size` may be read without it:
 // it is stored under the lock (release) and loaded with acquire by read paths, so that whoever sees the new size sees
 // the extents that were published before it.
+//
+// Invariants
+//   W1  a page in `unrecorded` is written here and unwritten in the format; it is in no hole.
+//   W2  blocks wholly past the end of the file are unwritten.
+//   W3  `removals` grows with every step that takes blocks out of the file, before those blocks can be given to anyone.
 #pragma once
 
 #include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/atomic.h"
 #include "base/mutex.h"
 #include "filesystem/extent_cache.h"
 #include "filesystem/format.h"
+#include "filesystem/release_hook.h"
 #include "mapping/mapping.h"
 
 namespace holdfast::filesystem {
 
 class Core;
+
+// Pages of a file are numbered with 32 bits, and the last number is not used.
+inline constexpr std::uint64_t kFileBytesMax = ((std::uint64_t{1} << 32) - 1) * kPageBytes;
 
 class Inode {
  public:
@@ -42,18 +53,40 @@ class Inode {
   // sync or release. 0: nothing new. Nanoseconds since 1970.
   Atomic<std::int64_t> modified_lazily;
   Atomic<std::int64_t> accessed_lazily;
+  Atomic<bool> access_due;  // the next read notes the access time (relatime)
   ExtentCache extents;
+
+  // What the format has not been told yet; see record.h.
+  std::vector<PageRange> unrecorded HF_GUARDED_BY(lock);  // sorted, disjoint, none adjacent
+  bool attributes_unrecorded HF_GUARDED_BY(lock) = false;
+  // Blocks from the end of the file to here were allocated ahead for appends (allocation.h). 0: none.
+  PageIndex ahead_end HF_GUARDED_BY(lock);
+  // A long append owns the end of the file until it is done; who else appends waits on the address.
+  bool appending HF_GUARDED_BY(lock) = false;
+  Atomic<std::uint64_t> removals;  // W3
+  std::atomic<std::uint32_t> open_files{0};
+  // Whether some of its units went to the holding inode in part; guarded by `lock`.
+  bool shares_units HF_GUARDED_BY(lock) = false;
+
+  ReleaseHookPtr release_hook;  // before mapping: told until the mapping ends
   mapping::Mapping mapping;
 
-  std::string path_hint() const;  // as last opened; for reports
+  std::string path_hint() const;  // as last opened; the inode's number when not known
   void set_path_hint(std::string_view path);
+  // path_hint for reports: empty when not known.
+  std::string known_path() const;
 
  private:
   friend class InodeTable;
   friend class InodeRef;
   std::atomic<std::uint32_t> references_{0};
-  bool orphan_ = false;       // guarded by the table's mutex
-  bool evicting_ = false;     // guarded by the table's mutex
+  bool orphan_ = false;    // guarded by the table's mutex
+  bool evicting_ = false;  // guarded by the table's mutex
+  bool dropping_ = false;  // guarded by the table's mutex
+  // The table's list of unreferenced inodes, oldest first; guarded by the table's mutex.
+  bool unused_ = false;
+  Inode* older_ = nullptr;
+  Inode* newer_ = nullptr;
   mutable Mutex hint_lock_{LockRank::leaf};
   std::string path_hint_ HF_GUARDED_BY(hint_lock_);
 };
@@ -73,36 +106,10 @@ class InodeRef {
  private:
   friend class InodeTable;
   explicit InodeRef(Inode* inode) : inode_(inode) {}
+  void drop() noexcept;
   Inode* inode_ = nullptr;
 };
 
-// number -> Inode. At most one Inode object per number at a time, evicting ones included: a number is free for reuse
-// only when its eviction is over. Unreferenced live inodes are kept up to a limit and dropped oldest first.
-class InodeTable {
- public:
-  explicit InodeTable(Core& core);
-  ~InodeTable();
-
-  // From memory or the format. ESTALE: being evicted. ENOENT, EUCLEAN, EIO as the format says.
-  Result<InodeRef> get(InodeNumber number);
-  // A number that create_inode just gave out.
-  InodeRef insert_new(InodeNumber number, const Attributes& attributes);
-  // links went to 0 and the format's orphan list has it: the last reference starts eviction.
-  void mark_orphan(Inode& inode);
-  void unmark_orphan(Inode& inode);  // linked in again (unnamed files)
-  // Eviction is over: the object goes, the number is free.
-  void finish_eviction(Inode& inode);
-  // Open files and other referenced inodes, for unmount's report.
-  std::vector<std::string> referenced(std::size_t limit) const;
-  // Calls `visit` for every inode in memory. For sync and unmount.
-  void for_each(const std::function<void(Inode&)>& visit);
-  // Drops every unreferenced live inode (entries zapped and removed first).
-  void drop_unused();
-
- private:
-  friend class InodeRef;
-  struct Parts;
-  std::unique_ptr<Parts> parts_;
-};
-
 }  // namespace holdfast::filesystem
+
+#include "filesystem/inode_table.h"  // IWYU pragma: export

@@ -20,7 +20,7 @@ Result<InodeRef> walk(Core& core, std::string_view path, LastLink last);
 // The directory that holds the last component, and that component, which need not exist.
 struct Parent {
   InodeRef directory;
-  std::string name;             // "" for the root itself
+  std::string name;                // "" for the root itself
   bool must_be_directory = false;  // the path ended in a slash
 };
 Result<Parent> walk_to_parent(Core& core, std::string_view path);

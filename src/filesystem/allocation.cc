@@ -1,0 +1,121 @@
+#include "filesystem/allocation.h"
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <memory>
+
+#include "base/mark.h"
+#include "filesystem/core.h"
+#include "filesystem/lookup.h"
+#include "filesystem/removal.h"
+
+namespace holdfast::filesystem {
+namespace {
+
+constexpr std::uint64_t kAheadBytesMin = 64 * KiB;
+constexpr std::uint64_t kAheadBytesMax = 2 * MiB;
+
+// The end of what is allocated for a file that grows into `range`: as much ahead as it is long.
+PageIndex end_with_ahead(const Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
+  const std::uint64_t size = inode.attributes.size;
+  // The first write of a file says nothing of more to come.
+  if (size == 0 || kFileBytesMax - range.end.bytes() < 2 * kAheadBytesMax) return range.end;
+  const std::uint64_t ahead = std::clamp(std::bit_floor(size), kAheadBytesMin, kAheadBytesMax);
+  return page_after(round_up(range.end.bytes() + ahead, ahead));
+}
+
+Status allocate_once(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
+  Format& format = inode.core.format();
+  const auto extents = static_cast<std::uint32_t>(range.count().raw());
+  HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 1, .extents = extents, .takes_space = true}));
+  std::vector<Extent> added;
+  HF_TRY(format.allocate(*handle, inode.number, range, Initial::unwritten, added));
+  for (const Extent& extent : added) inode.extents.add(extent);
+  return {};
+}
+
+// The end of the hole that begins at `range.first`, at most range.end.
+Result<PageIndex> hole_end(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
+  PageIndex at = range.first;
+  while (at < range.end) {
+    HF_ASSIGN(const Found found, locate(inode, at));
+    if (found.kind != Found::Kind::hole) break;
+    at += found.count;
+  }
+  return std::min(at, range.end);
+}
+
+// Whether the range has a hole.
+Result<bool> has_hole(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
+  for (PageIndex at = range.first; at < range.end;) {
+    HF_ASSIGN(const Found found, locate(inode, at));
+    if (found.kind == Found::Kind::hole) return true;
+    at += found.count;
+  }
+  return false;
+}
+
+}  // namespace
+
+Status fill_holes(Inode& inode, PageRange range, Ahead ahead) {
+  HF_ASSIGN(const bool hole, has_hole(inode, range));
+  if (!hole) return {};
+  if (ahead == Ahead::yes) {
+    // Blocks that are there already are somebody's wish (fallocate): they are not ours to drop.
+    HF_ASSIGN(const PageIndex end, hole_end(inode, {range.end, end_with_ahead(inode, range)}));
+    if (const PageRange more{range.first, end}; more.end > range.end) {
+      const Status all = allocate_once(inode, more);
+      if (all) {
+        inode.ahead_end = std::max(inode.ahead_end, more.end);
+        inode.core.note_ahead();
+        return {};
+      }
+      if (all.error().code() != ENOSPC) return Error(all.error());
+    }
+  }
+  Status status = allocate_once(inode, range);
+  if (status || status.error().code() != ENOSPC) return status;
+  // What was freed lately may be used after a commit.
+  HF_MARK("allocation.commits");
+  HF_TRY(inode.core.format().commit());
+  return allocate_once(inode, range);
+}
+
+Status drop_ahead(Inode& inode) {
+  const PageIndex ahead_end = inode.ahead_end;
+  inode.ahead_end = PageIndex(0);
+  PageRange range{page_after(inode.attributes.size), ahead_end};
+  // The unit that holds the end of the file may be mapped whole: its blocks stay.
+  if (!range.empty() && range.first > PageIndex(0)) {
+    const mapping::Entry entry = inode.mapping.lookup(range.first - PageCount(1));
+    if (entry.has_page()) range.first = std::max(range.first, range.first.align_up(entry.order()));
+  }
+  const PageCount cluster = inode.core.format().cluster();
+  range.first = PageIndex(round_up(range.first.raw(), cluster.raw()));
+  if (range.empty()) return {};
+  // A writer may be filling them at this moment: then they stay.
+  const bool quiet = inode.mapping.close_gate(range, Nanoseconds(0));
+  Status status;
+  if (quiet && !inode.mapping.zap(range)) {
+    inode.removals.fetch_add(1, std::memory_order_release);  // W3; partner: the loads in write.cc
+    status = remove_in_steps(inode, range);
+    if (status) inode.extents.remove(range);
+    inode.mapping.remove(range);
+  }
+  inode.mapping.open_gate(range);
+  return status;
+}
+
+bool drop_all_ahead(Core& core) {
+  if (!core.take_ahead_note()) return false;
+  bool freed = false;
+  core.inodes().for_each([&freed](Inode& inode) {
+    const MutexLock lock(inode.lock);
+    if (inode.ahead_end == PageIndex(0)) return;
+    freed = drop_ahead(inode).has_value() || freed;
+  });
+  return freed;
+}
+
+}  // namespace holdfast::filesystem

@@ -1,0 +1,26 @@
+// Blocks for holes, and blocks ahead of a file that grows.
+//
+// New blocks are unwritten: whoever reads them sees zeros until a writer has filled them. A file that is appended to
+// gets blocks beyond its end, more the longer it is, so that most appends ask the format for nothing; those that stay
+// unused go when the last handle does, or when the pool runs out of space.
+#pragma once
+
+#include "filesystem/inode.h"
+
+namespace holdfast::filesystem {
+
+enum class Ahead : std::uint8_t {
+  no,
+  yes,  // the range continues the file at its end: more of the kind will follow
+};
+
+// Every page of the range has a block afterwards. ENOSPC (also after a commit, which makes freed blocks usable):
+// nothing was added. At most 2 MiB a call.
+Status fill_holes(Inode& inode, PageRange range, Ahead ahead) HF_REQUIRES(inode.lock);
+
+// Gives back blocks ahead of the file, unless a pin, an entry or a copy in progress is in the way.
+Status drop_ahead(Inode& inode) HF_REQUIRES(inode.lock);
+// The same for every inode: true when that freed something. No lock is held. Used when space runs out.
+bool drop_all_ahead(Core& core);
+
+}  // namespace holdfast::filesystem

@@ -1,0 +1,114 @@
+#include "filesystem/append.h"
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/mark.h"
+#include "base/wait_queue.h"
+#include "filesystem/allocation.h"
+#include "filesystem/core.h"
+#include "filesystem/fallocate.h"
+#include "filesystem/growth.h"
+#include "filesystem/record.h"
+#include "filesystem/times.h"
+#include "filesystem/write.h"
+
+namespace holdfast::filesystem {
+namespace {
+
+constexpr std::size_t kShortBytes = 64 * KiB;
+
+// Per thread, made at its first append: appends are hot, and 64 KiB are too much for a stack.
+std::byte* gathering_buffer() {
+  thread_local const std::unique_ptr<std::byte[]> buffer(new std::byte[kShortBytes]);
+  return buffer.get();
+}
+
+Status check_end(const Inode& inode, std::uint64_t length) HF_REQUIRES(inode.lock) {
+  if (length <= kFileBytesMax - inode.attributes.size) return {};
+  return Error(EFBIG, inode.path_hint(), fmt::format("a file has at most {} bytes", kFileBytesMax));
+}
+
+// nullopt: another append owns the end.
+Result<std::optional<std::uint64_t>> append_short(Inode& inode, std::span<const std::byte> bytes) {
+  const MutexLock lock(inode.lock);
+  if (inode.appending) return std::optional<std::uint64_t>();
+  HF_TRY(check_end(inode, bytes.size()));
+  const std::uint64_t offset = inode.attributes.size;
+  HF_TRY(fill_holes(inode, pages_touched(offset, bytes.size()), Ahead::yes));
+  HF_TRY(store_locked(inode, offset, bytes));
+  note_change(inode);
+  inode.attributes_unrecorded = true;
+  grow_to(inode, offset + bytes.size());
+  HF_TRY(record_if_many(inode));
+  return std::optional(offset);
+}
+
+// The same.
+Result<std::optional<std::uint64_t>> own_the_end(Inode& inode, std::uint64_t length) {
+  const MutexLock lock(inode.lock);
+  if (inode.appending) return std::optional<std::uint64_t>();
+  HF_TRY(check_end(inode, length));
+  inode.appending = true;
+  return std::optional(inode.attributes.size);
+}
+
+void disown_the_end(Inode& inode) {
+  {
+    const MutexLock lock(inode.lock);
+    inode.appending = false;
+  }
+  wake(&inode.appending);
+}
+
+Status wait_for_the_end(Inode& inode) {
+  const ParkOutcome outcome = wait_until(&inode.appending, Deadline::never(), [&inode] {
+    const MutexLock lock(inode.lock);
+    return !inode.appending;
+  });
+  if (outcome == ParkOutcome::interrupted) return Error(EINTR, inode.path_hint(), "a signal came");
+  return {};
+}
+
+Status write_owned(Inode& inode, std::uint64_t offset, std::span<const std::byte> from) {
+  // All blocks first: an append is whole or not at all.
+  HF_TRY(allocate(inode, offset, from.size(), true));
+  while (!from.empty()) {
+    const iovec piece{const_cast<std::byte*>(from.data()), from.size()};  // NOLINT: iovec serves both directions
+    HF_ASSIGN(const std::size_t done, write(inode, offset, {&piece, 1}));
+    offset += done;
+    from = from.subspan(done);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::uint64_t> append(Inode& inode, std::span<const std::byte> from) {
+  HF_TRY(inode.core.writable());
+  const bool is_short = from.size() <= kShortBytes;
+  if (is_short && !from.empty()) std::memcpy(gathering_buffer(), from.data(), from.size());
+  HF_MARK("append.gathered");
+  bool made_space = false;
+  for (;;) {
+    auto got = is_short ? append_short(inode, {gathering_buffer(), from.size()}) : own_the_end(inode, from.size());
+    if (!got) {
+      if (got.error().code() != ENOSPC || made_space || !drop_all_ahead(inode.core)) return std::move(got).error();
+      made_space = true;
+      continue;
+    }
+    if (const std::optional<std::uint64_t> offset = *got) {
+      if (is_short) return *offset;
+      const Status written = write_owned(inode, *offset, from);
+      disown_the_end(inode);
+      if (!written) return Error(written.error());
+      return *offset;
+    }
+    HF_TRY(wait_for_the_end(inode));
+  }
+}
+
+}  // namespace holdfast::filesystem

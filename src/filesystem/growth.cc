@@ -1,0 +1,48 @@
+#include "filesystem/growth.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/mark.h"
+#include "device/copy.h"
+#include "filesystem/core.h"
+#include "filesystem/lookup.h"
+#include "filesystem/record.h"
+#include "filesystem/removal.h"
+
+namespace holdfast::filesystem {
+
+Status reveal(Inode& inode, std::uint64_t end) {
+  const std::uint64_t old_end = inode.attributes.size;
+  if (end <= old_end || old_end == 0) return {};
+  const PageIndex last = page_holding(old_end - 1);
+  HF_TRY(zero_bytes(inode, old_end, std::min(end, (last + PageCount(1)).bytes())));
+  const mapping::Entry entry = inode.mapping.lookup(last);
+  if (!entry.has_page() || entry.order() == kOrder4K) return {};
+  const PageIndex unit_end = (last + PageCount(1)).align_up(entry.order());
+  PageIndex at = last + PageCount(1);
+  for (const PageIndex stop = std::min(unit_end, page_after(end)); at < stop;) {
+    HF_ASSIGN(const Found found, locate(inode, at));
+    const PageCount count(std::min(found.count.raw(), (stop - at).raw()));
+    if (found.kind == Found::Kind::unwritten) {
+      if (device::zero(inode.core.device().at(found.pfn), count.bytes()) != device::CopyOutcome::done) {
+        return Error(EIO, inode.path_hint(), "device memory cannot be written");
+      }
+      inode.extents.mark_written({at, at + count});
+      note_written(inode, {at, at + count});
+    }
+    at += count;
+  }
+  return {};
+}
+
+void grow_to(Inode& inode, std::uint64_t end) {
+  if (end <= inode.attributes.size) return;
+  inode.attributes.size = end;
+  inode.attributes_unrecorded = true;
+  HF_MARK("growth.size");
+  // release: partners are the loads of readers and pins.
+  inode.size.store(end, std::memory_order_release);
+}
+
+}  // namespace holdfast::filesystem

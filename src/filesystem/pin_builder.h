@@ -1,0 +1,48 @@
+// Makes holdfast::Pin from what was counted. The only code besides Pin that knows its members.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include <holdfast/pin.h>
+
+#include "mapping/pinned_run.h"
+#include "pagemap/pagemap.h"
+#include "pagemap/pin_table.h"
+
+namespace holdfast {
+
+// What was counted, where it is more than one run of adjacent units.
+struct Pin::Units {
+  std::vector<mapping::PinnedRun> runs;
+  std::vector<Segment> segments;
+};
+
+class PinBuilder {
+ public:
+  // All in one run of adjacent units. The slot is confirmed; the counts are the pin's from now on.
+  static Pin run(const pagemap::PageMap& pages, pagemap::PinSlot* slot, const mapping::PinnedRun& run,
+                 const Segment& segment) noexcept {
+    Pin pin;
+    pin.pages_ = const_cast<pagemap::PageMap*>(&pages);  // NOLINT: opaque in the public header
+    pin.slot_ = slot;
+    pin.segment_ = segment;
+    pin.first_pfn_ = run.first.raw();
+    pin.units_ = run.units;
+    pin.order_ = static_cast<std::uint8_t>(run.order.raw());
+    return pin;
+  }
+
+  // Several runs. `segment_` carries the whole length.
+  static Pin runs(const pagemap::PageMap& pages, pagemap::PinSlot* slot, std::vector<mapping::PinnedRun> runs,
+                  std::vector<Segment> segments, std::uint64_t length) {
+    Pin pin;
+    pin.more_ = new Pin::Units{std::move(runs), std::move(segments)};
+    pin.pages_ = const_cast<pagemap::PageMap*>(&pages);  // NOLINT: opaque in the public header
+    pin.slot_ = slot;
+    pin.segment_.length = length;
+    return pin;
+  }
+};
+
+}  // namespace holdfast

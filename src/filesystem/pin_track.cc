@@ -1,0 +1,177 @@
+#include "filesystem/pin_track.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/mark.h"
+#include "device/copy.h"
+#include "filesystem/allocation.h"
+#include "filesystem/core.h"
+#include "filesystem/lookup.h"
+#include "filesystem/record.h"
+#include "mapping/hold.h"
+
+namespace holdfast::filesystem {
+namespace {
+
+// Unwritten blocks are converted in whole units when a pin asks for so much of one: then it can be one entry.
+constexpr std::uint64_t kWorthAUnit = 64;  // pages
+
+Error past_the_end(const Inode& inode) {
+  return Error(ENXIO, inode.path_hint(), "the range reaches past the end of the file");
+}
+
+// The part of the unit around `index` that lies inside the file.
+PageRange unit_inside(PageIndex index, std::uint64_t size) {
+  const PageIndex first = index.align_down(kOrder2M);
+  return {first, std::min(first + kOrder2M.pages(), page_after(size))};
+}
+
+// Zeroes and converts what is unwritten of the range.
+Status convert(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
+  for (PageIndex at = range.first; at < range.end;) {
+    HF_ASSIGN(const Found found, locate(inode, at));
+    const PageIndex end = std::min(at + found.count, range.end);
+    if (found.kind == Found::Kind::unwritten) {
+      HF_MARK("pin.zeroes");
+      if (device::zero(inode.core.device().at(found.pfn), (end - at).bytes()) != device::CopyOutcome::done) {
+        return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be written", at.bytes()));
+      }
+      inode.extents.mark_written({at, end});
+      note_written(inode, {at, end});
+    }
+    at = end;
+  }
+  return record_if_many(inode);
+}
+
+// Blocks with contents for [range.first, somewhere within its unit). No hold, no lock.
+Status fill_once(Inode& inode, PageRange range, Access access) {
+  const MutexLock lock(inode.lock);
+  const std::uint64_t size = inode.attributes.size;
+  if (range.first.bytes() >= size) return past_the_end(inode);
+  const PageRange unit = unit_inside(range.first, size);
+  PageRange part{range.first, std::min(range.end, unit.end)};
+  if (part.count().raw() >= std::min(kWorthAUnit, unit.count().raw())) part = unit;
+  HF_ASSIGN(const Found found, locate(inode, range.first));
+  if (found.kind == Found::Kind::hole) {
+    if (access == Access::read) {
+      return Error(ENXIO, inode.path_hint(), fmt::format("a hole at byte {}", range.first.bytes()),
+                   "pin for writing, or allocate first");
+    }
+    if (inode.core.read_only()) return inode.core.writable();
+    const PageRange asked{range.first, std::min(range.end, unit.end)};
+    HF_TRY(fill_holes(inode, part == unit ? unit : asked, Ahead::no));
+  }
+  return convert(inode, part);
+}
+
+Status fill(Inode& inode, PageRange range, Access access) {
+  Status filled = fill_once(inode, range, access);
+  if (filled || filled.error().code() != ENOSPC || !drop_all_ahead(inode.core)) return filled;
+  return fill_once(inode, range, access);
+}
+
+bool below_the_end(const Inode& inode, PageIndex index) {
+  // acquire: partner is the store in grow_to and take_out.
+  return index.bytes() < inode.size.load(std::memory_order_acquire);
+}
+
+enum class Step : std::uint8_t { went_on, blocks_missing, past_the_end, again };
+
+// Inserts entries from `at` on, within the 2 MiB around it. The extents around are known.
+Result<Step> insert_some(Inode& inode, PageIndex& at, PageIndex end, Deadline deadline) {
+  using mapping::Mapping;
+  const PageIndex unit = at.align_down(kOrder2M);
+  const PageIndex unit_end = unit + kOrder2M.pages();
+  const auto hold = mapping::Hold::enter(inode.mapping, {unit, unit_end}, deadline);
+  if (!hold) {
+    if (deadline.passed()) return Error(ETIMEDOUT, inode.path_hint(), "the range is being taken away");
+    return Error(EINTR, inode.path_hint(), "a signal came");
+  }
+  HF_MARK("pin.held");
+  const std::optional<Pfn> whole = whole_unit(inode, at, kOrder2M);
+  if (whole && below_the_end(inode, at)) {
+    const Result<Mapping::InsertOutcome> inserted = inode.mapping.insert(unit, *whole, kOrder2M, deadline);
+    if (!inserted && inserted.error().code() == EAGAIN) return Step::again;
+    if (!inserted) return Error(inserted.error());
+    // `already_there` may be a page only: then the next attempt says where one is missing.
+    if (*inserted == Mapping::InsertOutcome::inserted) {
+      at = unit_end;
+      return Step::went_on;
+    }
+  }
+  for (; at < std::min(end, unit_end); at += PageCount(1)) {
+    const Found found = inode.extents.find(at);
+    if (!below_the_end(inode, at)) return Step::past_the_end;
+    if (found.kind != Found::Kind::written) return Step::blocks_missing;
+    const Result<Mapping::InsertOutcome> inserted = inode.mapping.insert(at, found.pfn, kOrder4K, deadline);
+    if (!inserted && inserted.error().code() == EAGAIN) return Step::again;
+    if (!inserted) return Error(inserted.error());
+  }
+  // The last page of a unit that grew page by page.
+  if (whole) static_cast<void>(inode.mapping.try_form_unit(unit, *whole, kOrder2M));
+  return Step::went_on;
+}
+
+// A 1 GiB entry, where the carrier maps nothing smaller: else one pin would keep a whole GiB from being punched.
+// False: smaller.
+Result<bool> insert_gigabyte(Inode& inode, PageIndex at, Deadline deadline) {
+  if (inode.core.device().geometry().page_bytes < kOrder1G.pages().bytes()) return false;
+  const PageIndex first = at.align_down(kOrder1G);
+  const PageRange unit{first, first + kOrder1G.pages()};
+  if (unit.end.bytes() > inode.size.load(std::memory_order_acquire)) return false;
+  const Found found = inode.extents.find(at);
+  if (found.kind != Found::Kind::written || (found.pfn.raw() - at.raw()) % kOrder1G.pages().raw() != 0) return false;
+  for (PageIndex page = unit.first; page < unit.end;) {
+    HF_ASSIGN(const Found next, locate_unlocked(inode, page));
+    if (next.kind != Found::Kind::written || next.pfn.raw() - page.raw() != found.pfn.raw() - at.raw()) return false;
+    page += next.count;
+  }
+  const auto hold = mapping::Hold::try_enter(inode.mapping, unit);
+  if (!hold) return false;
+  const std::optional<Pfn> whole = whole_unit(inode, at, kOrder1G);
+  if (!whole) return false;
+  const Result<mapping::Mapping::InsertOutcome> inserted = inode.mapping.insert(first, *whole, kOrder1G, deadline);
+  if (!inserted) return inserted.error().code() == EAGAIN ? Result<bool>(false) : Result<bool>(inserted.error());
+  return *inserted == mapping::Mapping::InsertOutcome::inserted;
+}
+
+}  // namespace
+
+std::optional<Pfn> whole_unit(const Inode& inode, PageIndex index, Order order) {
+  const PageIndex first = index.align_down(order);
+  const Found begin = inode.extents.find(first);
+  if (begin.kind != Found::Kind::written || !begin.pfn.is_aligned(order)) return std::nullopt;
+  const std::uint64_t size = inode.size.load(std::memory_order_acquire);
+  const PageIndex end = first + order.pages();
+  for (PageIndex at = first; at < end;) {
+    const Found found = inode.extents.find(at);
+    const bool has_block = found.kind == Found::Kind::written || found.kind == Found::Kind::unwritten;
+    if (!has_block || found.pfn != begin.pfn + (at - first)) return std::nullopt;
+    if (found.kind == Found::Kind::unwritten && at.bytes() < size) return std::nullopt;
+    at += found.count;
+  }
+  return begin.pfn;
+}
+
+Status track(Inode& inode, PageRange range, Access access, Deadline deadline) {
+  for (PageIndex at = range.first; at < range.end;) {
+    HF_ASSIGN(const Found found, locate_unlocked(inode, at));
+    if (found.kind != Found::Kind::written) {
+      HF_TRY(fill(inode, {at, range.end}, access));
+      continue;
+    }
+    HF_ASSIGN(const bool large, insert_gigabyte(inode, at, deadline));
+    if (large) {
+      at = at.align_down(kOrder1G) + kOrder1G.pages();
+      continue;
+    }
+    HF_ASSIGN(const Step step, insert_some(inode, at, range.end, deadline));
+    if (step == Step::past_the_end) return past_the_end(inode);
+  }
+  return {};
+}
+
+}  // namespace holdfast::filesystem

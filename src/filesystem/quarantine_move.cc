@@ -1,0 +1,233 @@
+#include "filesystem/quarantine_move.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "base/check.h"
+#include "base/fault_point.h"
+#include "base/mark.h"
+#include "device/copy.h"
+#include "filesystem/core.h"
+#include "filesystem/lookup.h"
+#include "filesystem/quarantine.h"
+#include "filesystem/record.h"
+#include "filesystem/worker.h"
+
+namespace holdfast::filesystem {
+namespace {
+
+// More runs than this are moved as one, with what lies between: it is freed right after.
+constexpr std::size_t kRunsMax = 256;
+
+// A step that can be taken back.
+struct Move {
+  InodeNumber from;
+  PageRange range;
+  InodeNumber to;
+  PageIndex to_index;
+};
+
+PageRange to_clusters(PageRange range, std::uint64_t cluster) {
+  return {PageIndex(round_down(range.first.raw(), cluster)), PageIndex(round_up(range.end.raw(), cluster))};
+}
+
+}  // namespace
+
+QuarantineMove::~QuarantineMove() {
+  if (locked_) holding_->lock.unlock();
+}
+
+Status QuarantineMove::find(PageRange leaving, const std::array<Bytes, 2>& edges) {
+  edges_ = edges;
+  if (!leaving.empty()) HF_TRY(find_runs(leaving));
+  for (const Bytes& edge : edges) {
+    if (edge.first < edge.second) HF_TRY(find_copies(edge));
+  }
+  return {};
+}
+
+Status QuarantineMove::find_runs(PageRange leaving) {
+  std::vector<Extent> extents;
+  HF_TRY(inode_.core.format().extents(inode_.number, leaving, extents));
+  const std::uint64_t cluster = inode_.core.format().cluster().raw();
+  for (const Extent& extent : extents) {
+    for (const layout::BusyPages& busy : commit_.busy(extent.index, extent.pfn, extent.count)) {
+      const PageRange range = to_clusters({busy.index, busy.index + busy.count}, cluster);
+      if (!runs_.empty() && runs_.back().range.end >= range.first) {
+        runs_.back().range.end = std::max(runs_.back().range.end, range.end);
+      } else {
+        runs_.push_back({range, {}, {}});
+      }
+    }
+  }
+  if (runs_.size() > kRunsMax) runs_ = {{{runs_.front().range.first, runs_.back().range.end}, {}, {}}};
+  for (Run& run : runs_) {
+    for (Extent extent : extents) {
+      const PageIndex first = std::max(extent.index, run.range.first);
+      const PageIndex end = std::min(extent.index + extent.count, run.range.end);
+      if (first < end)
+        run.extents.push_back({first, extent.pfn + (first - extent.index), end - first, extent.unwritten});
+    }
+  }
+  return {};
+}
+
+Status QuarantineMove::find_copies(Bytes edge) {
+  const std::uint64_t cluster = inode_.core.format().cluster().raw();
+  const PageRange touched = to_clusters({page_holding(edge.first), page_after(edge.second)}, cluster);
+  for (PageIndex at = touched.first; at < touched.end; at += PageCount(cluster)) {
+    const PageRange whole{at, at + PageCount(cluster)};
+    if (!copies_.empty() && copies_.back().range == whole) continue;  // both edges in one cluster
+    HF_ASSIGN(const Found found, locate(inode_, at));
+    if (found.kind == Found::Kind::hole) continue;
+    if (commit_.busy(at, found.pfn, PageCount(cluster)).empty()) continue;
+    copies_.push_back({whole, {}, {{at, found.pfn, PageCount(cluster), found.kind == Found::Kind::unwritten}}});
+  }
+  return {};
+}
+
+Status QuarantineMove::get_holding(Handle& handle) {
+  Core& core = inode_.core;
+  Attributes attributes;
+  attributes.permissions = 0600;
+  attributes.accessed = attributes.modified = attributes.changed = attributes.created = file_time_now();
+  Format& format = core.format();
+  HF_ASSIGN(const InodeNumber number, format.create_inode(handle, format.root(), attributes));
+  HF_TRY(format.add_orphan(handle, number));
+  holding_ = core.inodes().insert_new(number, attributes);
+  core.inodes().mark_orphan(*holding_);
+  core.quarantine().set_holding(holding_.share());
+  return {};
+}
+
+Status QuarantineMove::move() {
+  Core& core = inode_.core;
+  Format& format = core.format();
+  // What was written here is to be written there as well.
+  HF_TRY(record_locked(inode_));
+  std::size_t extents = copies_.size() * 3;
+  for (const Run& run : runs_) extents += run.extents.size() + 2;
+  // The holding inode may be given up while its lock is not held.
+  for (;;) {
+    holding_ = core.quarantine().holding();
+    if (!holding_) break;
+    holding_->lock.lock_second_of_rank();
+    locked_ = true;
+    if (core.quarantine().is_holding(*holding_)) break;
+    holding_->lock.unlock();
+    locked_ = false;
+  }
+  HF_ASSIGN(const std::unique_ptr<Handle> handle,
+            format.begin({.inodes = 4, .extents = static_cast<std::uint32_t>(4 * extents + 8)}));
+  if (HF_FAULT_POINT("quarantine.inode")) return Error(ENOSPC, inode_.path_hint(), "no inode for what is pinned");
+  if (!holding_) {
+    HF_TRY(get_holding(*handle));
+    holding_->lock.lock_second_of_rank();
+    locked_ = true;
+  }
+  const PageCount cluster = format.cluster();
+  std::vector<Extent> fresh(copies_.size());
+  for (std::size_t i = 0; i < copies_.size(); ++i) HF_TRY(copy(*handle, copies_[i], fresh[i]));
+  // Copies are ready: from here on only extent blocks may be missing, and moves can be taken back.
+  std::vector<Move> done;
+  const auto step = [&](const Move& each) {
+    if (HF_FAULT_POINT("quarantine.move")) return Status(Error(ENOSPC, inode_.path_hint(), "no block for its extents"));
+    Status status = format.move(*handle, each.from, each.range, each.to, each.to_index);
+    if (status) done.push_back(each);
+    return status;
+  };
+  Status status;
+  for (std::vector<Run>* const list : {&runs_, &copies_}) {
+    for (Run& run : *list) {
+      run.to = core.quarantine().next_index(run.range.count(), cluster);
+      if (status) status = step({inode_.number, run.range, holding_->number, run.to});
+    }
+  }
+  for (std::size_t i = 0; i < copies_.size() && status; ++i) {
+    status =
+        step({holding_->number, {fresh[i].index, fresh[i].index + cluster}, inode_.number, copies_[i].range.first});
+  }
+  if (!status) {
+    for (auto each = done.rbegin(); each != done.rend(); ++each) {
+      const PageRange back{each->to_index, each->to_index + each->range.count()};
+      const Status undone = format.move(*handle, each->to, back, each->from, each->range.first);
+      if (!undone) core.note_failure(undone.error());
+    }
+    core.worker().request(*holding_->release_hook);
+    return status;
+  }
+  for (std::size_t i = 0; i < copies_.size(); ++i) {
+    inode_.extents.add({copies_[i].range.first, fresh[i].pfn, cluster, false});
+    forget_unrecorded(inode_, copies_[i].range);
+  }
+  HF_MARK("quarantine.moved");
+  return {};
+}
+
+// A block of its own for the part that stays, with the bytes that stay; it is made in the holding inode, so that a
+// failure leaves it there to be freed.
+Status QuarantineMove::copy(Handle& handle, const Run& run, Extent& fresh) {
+  Core& core = inode_.core;
+  const PageCount cluster = core.format().cluster();
+  const PageIndex index = core.quarantine().next_index(cluster, cluster);
+  std::vector<Extent> added;
+  HF_TRY(core.format().allocate(handle, holding_->number, {index, index + cluster}, Initial::written, added));
+  HF_CHECK(added.size() == 1 && added.front().count == cluster, "a cluster came in {} pieces", added.size());
+  fresh = added.front();
+  std::byte* const to = core.device().at(fresh.pfn);
+  for (PageCount page; page < cluster; page += PageCount(1)) {
+    const PageIndex at = run.range.first + page;
+    HF_ASSIGN(const Found found, locate(inode_, at));
+    const bool copies = found.kind == Found::Kind::written;
+    device::CopyOutcome outcome = copies ? device::copy(to + page.bytes(), core.device().at(found.pfn), kPageBytes)
+                                         : device::zero(to + page.bytes(), kPageBytes);
+    for (const Bytes& edge : edges_) {
+      const std::uint64_t begin = std::max(edge.first, at.bytes());
+      const std::uint64_t end = std::min(edge.second, at.bytes() + kPageBytes);
+      if (begin < end && outcome == device::CopyOutcome::done) {
+        outcome = device::zero(to + page.bytes() + (begin - at.bytes()), end - begin);
+      }
+    }
+    if (outcome != device::CopyOutcome::done) return Error(EIO, inode_.path_hint(), "device memory cannot be read");
+  }
+  return {};
+}
+
+void QuarantineMove::hand_over() {
+  if (empty()) return;
+  Quarantine& quarantine = inode_.core.quarantine();
+  const mapping::LastingHolds& holds = commit_.overrun_holds();
+  for (const std::vector<Run>* const list : {&runs_, &copies_}) {
+    for (const Run& run : *list) {
+      set_owner(run);
+      if (!holds.empty()) quarantine.add_holds({run.to, run.to + run.range.count()}, holds);
+    }
+  }
+  HF_MARK("quarantine.handed_over");
+  // Pins that went meanwhile told nobody who knew: one look at all of it.
+  inode_.core.worker().request(*holding_->release_hook);
+}
+
+// The counts that keep a page of the run may be its own or those of a unit around it, whose entry is gone.
+void QuarantineMove::set_owner(const Run& run) {
+  pagemap::PageMap& pages = inode_.core.pages();
+  const pagemap::OwnerId owner = holding_->mapping.owner_id();
+  for (const Extent& extent : run.extents) {
+    const Pfn end = extent.pfn + extent.count;
+    const auto index_of = [&](Pfn pfn) { return run.to + (extent.index - run.range.first) + (pfn - extent.pfn); };
+    for (Pfn pfn = extent.pfn; pfn < end; pfn += PageCount(1)) {
+      if (pages.read(pfn, kOrder4K).refcount() != 0) pages.set_owner(pfn, kOrder4K, owner, index_of(pfn));
+    }
+    for (const Order order : {kOrder2M, kOrder1G}) {
+      for (Pfn unit = extent.pfn.align_down(order); unit < end; unit += order.pages()) {
+        if (pages.read(unit, order).refcount() == 0) continue;
+        const bool whole = unit >= extent.pfn && unit + order.pages() <= end;
+        if (!whole) inode_.shares_units = true;
+        pages.set_owner(unit, order, owner, index_of(std::max(unit, extent.pfn)));
+      }
+    }
+  }
+}
+
+}  // namespace holdfast::filesystem

@@ -1,0 +1,58 @@
+// Detaching: the pages of a broken range that somebody holds go to the holding inode, in one handle.
+//
+// A held page that stays in the file in part (the edge of a cut) is replaced by a copy: the holder keeps the old block
+// with its bytes, the file gets a new one.
+//
+// Steps: find (reads only), move (the handle; ENOSPC undoes it), and, once the entries are gone, hand_over (the pages'
+// owner becomes the holding inode, whose last puts free them). The holding inode's lock is held from move to the end.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "filesystem/inode.h"
+#include "layout/break.h"
+
+namespace holdfast::filesystem {
+
+class QuarantineMove {
+ public:
+  using Bytes = std::pair<std::uint64_t, std::uint64_t>;  // [first, second) of the file
+
+  QuarantineMove(Inode& inode, const layout::Commit& commit) : inode_(inode), commit_(commit) {}
+  ~QuarantineMove();
+  QuarantineMove(const QuarantineMove&) = delete;
+  QuarantineMove& operator=(const QuarantineMove&) = delete;
+
+  // What is held of the clusters that leave, and of those that stay and are to be zero in `edges`.
+  Status find(PageRange leaving, const std::array<Bytes, 2>& edges);
+  bool empty() const { return runs_.empty() && copies_.empty(); }
+  // ENOSPC: nothing has changed.
+  Status move();
+  // After Commit::remove_entries.
+  void hand_over();
+
+ private:
+  struct Run {
+    PageRange range;              // of the file, whole clusters
+    PageIndex to;                 // in the holding inode
+    std::vector<Extent> extents;  // of the file: where the pages were
+  };
+  Status find_runs(PageRange leaving);
+  Status find_copies(Bytes edge);
+  Status get_holding(Handle& handle);
+  Status copy(Handle& handle, const Run& run, Extent& fresh);
+  void set_owner(const Run& run);
+
+  Inode& inode_;
+  const layout::Commit& commit_;
+  std::array<Bytes, 2> edges_{};
+  std::vector<Run> runs_;
+  std::vector<Run> copies_;
+  InodeRef holding_;
+  bool locked_ = false;
+};
+
+}  // namespace holdfast::filesystem

@@ -1,0 +1,79 @@
+#include "filesystem/record.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "filesystem/core.h"
+#include "filesystem/times.h"
+
+namespace holdfast::filesystem {
+namespace {
+
+constexpr std::size_t kRangesMax = 64;
+
+}  // namespace
+
+void note_written(Inode& inode, PageRange range) {
+  if (range.empty()) return;
+  std::vector<PageRange>& notes = inode.unrecorded;
+  // A file that grows extends its last note.
+  if (!notes.empty() && notes.back().end == range.first) {
+    notes.back().end = range.end;
+    return;
+  }
+  // The first note that touches the range, and the first behind it.
+  const auto first = std::lower_bound(notes.begin(), notes.end(), range.first,
+                                      [](const PageRange& note, PageIndex index) { return note.end < index; });
+  auto last = first;
+  while (last != notes.end() && last->first <= range.end) {
+    range = {std::min(range.first, last->first), std::max(range.end, last->end)};
+    ++last;
+  }
+  if (first == last) {
+    notes.insert(first, range);
+  } else {
+    *first = range;
+    notes.erase(first + 1, last);
+  }
+}
+
+void forget_unrecorded(Inode& inode, PageRange range) {
+  std::vector<PageRange> kept;
+  for (const PageRange& note : inode.unrecorded) {
+    const PageRange before{note.first, std::min(note.end, range.first)};
+    const PageRange after{std::max(note.first, range.end), note.end};
+    if (!before.empty()) kept.push_back(before);
+    if (!after.empty()) kept.push_back(after);
+  }
+  inode.unrecorded = std::move(kept);
+}
+
+bool needs_recording(Inode& inode) {
+  if (fold_times(inode)) inode.attributes_unrecorded = true;
+  return inode.attributes_unrecorded || !inode.unrecorded.empty();
+}
+
+Status record_locked(Inode& inode) {
+  if (!needs_recording(inode)) return {};
+  if (inode.core.read_only()) return {};
+  Format& format = inode.core.format();
+  const auto ranges = static_cast<std::uint32_t>(inode.unrecorded.size());
+  // A range in the middle of an extent cuts it in three.
+  HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 1, .extents = 1 + 2 * ranges}));
+  while (!inode.unrecorded.empty()) {
+    HF_TRY(format.mark_written(*handle, inode.number, inode.unrecorded.back()));
+    inode.unrecorded.pop_back();
+  }
+  HF_TRY(format.write_inode(*handle, inode.number, inode.attributes));
+  inode.attributes_unrecorded = false;
+  return {};
+}
+
+Status record(Inode& inode) {
+  const MutexLock lock(inode.lock);
+  return record_locked(inode);
+}
+
+Status record_if_many(Inode& inode) { return inode.unrecorded.size() > kRangesMax ? record_locked(inode) : Status(); }
+
+}  // namespace holdfast::filesystem

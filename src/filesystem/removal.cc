@@ -1,0 +1,154 @@
+#include "filesystem/removal.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include "base/fault_point.h"
+#include "base/mark.h"
+#include "base/trace.h"
+#include "device/copy.h"
+#include "filesystem/core.h"
+#include "filesystem/lookup.h"
+#include "filesystem/quarantine_move.h"
+#include "filesystem/record.h"
+#include "filesystem/times.h"
+
+namespace holdfast::filesystem {
+namespace {
+
+// Extents freed in one handle: about 1 ms of work.
+constexpr std::uint32_t kExtentsAtATime = 256;
+
+struct ByteRange {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  bool empty() const { return begin >= end; }
+};
+
+// A cut as pages and clusters.
+struct Plan {
+  PageRange whole;     // leaves the file: whole clusters
+  ByteRange edges[2];  // stays, and is zeroed
+};
+
+Plan plan_of(Cut cut, PageCount cluster) {
+  const std::uint64_t unit = cluster.bytes();
+  Plan plan;
+  plan.whole.first = PageIndex(round_up(cut.begin, unit) / kPageBytes);
+  if (cut.to_the_end()) {
+    plan.whole.end = kEndOfFile;
+    plan.edges[0] = {cut.begin, plan.whole.first.bytes()};
+    return plan;
+  }
+  plan.whole.end = PageIndex(round_down(cut.end, unit) / kPageBytes);
+  if (plan.whole.empty()) {
+    plan.whole.end = plan.whole.first;
+    plan.edges[0] = {cut.begin, cut.end};
+  } else {
+    plan.edges[0] = {cut.begin, plan.whole.first.bytes()};
+    plan.edges[1] = {plan.whole.end.bytes(), cut.end};
+  }
+  return plan;
+}
+
+Status zero_device(Inode& inode, Pfn pfn, std::uint64_t offset, std::uint64_t length) {
+  if (device::zero(inode.core.device().at(pfn) + offset, length) == device::CopyOutcome::done) return {};
+  return Error(EIO, inode.path_hint(), fmt::format("the memory of page {:#x} cannot be written", pfn.raw()));
+}
+
+}  // namespace
+
+PageRange range_to_break(const Inode& inode, Cut cut, OnPinned on_pinned) {
+  PageRange range{page_holding(cut.begin), cut.to_the_end() ? kEndOfFile : page_after(cut.end)};
+  if (on_pinned == OnPinned::detach) {
+    // A held cluster is replaced as a whole.
+    const std::uint64_t cluster = inode.core.format().cluster().raw();
+    range.first = PageIndex(round_down(range.first.raw(), cluster));
+    if (range.end != kEndOfFile) range.end = PageIndex(round_up(range.end.raw(), cluster));
+  }
+  return range;
+}
+
+Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) {
+  while (begin < end) {
+    const PageIndex page = page_holding(begin);
+    HF_ASSIGN(const Found found, locate(inode, page));
+    const std::uint64_t stop = std::min(end, (page + found.count).bytes());
+    if (found.kind == Found::Kind::written) {
+      HF_TRY(zero_device(inode, found.pfn, begin - page.bytes(), stop - begin));
+    }
+    begin = stop;
+  }
+  return {};
+}
+
+Status remove_in_steps(Inode& inode, PageRange range, bool shrinks) {
+  if (range.empty() && !shrinks) return {};
+  Format& format = inode.core.format();
+  bool on_orphan_list = inode.attributes.links == 0;
+  bool added_to_list = false;
+  for (bool first = true; first || !range.empty(); first = false) {
+    HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 3, .extents = 2 * kExtentsAtATime}));
+    if (HF_FAULT_POINT("removal.step")) return Error(EIO, inode.path_hint(), "made to fail");
+    PageIndex done = range.first;
+    if (!range.empty()) {
+      HF_ASSIGN(done, format.remove(*handle, inode.number, range, kExtentsAtATime));
+    }
+    range.end = done;
+    if (shrinks && first) {
+      HF_TRY(format.write_inode(*handle, inode.number, inode.attributes));
+      if (!range.empty() && !on_orphan_list) {
+        HF_TRY(format.add_orphan(*handle, inode.number));
+        on_orphan_list = added_to_list = true;
+      }
+    }
+    if (range.empty() && added_to_list) HF_TRY(format.remove_orphan(*handle, inode.number));
+    HF_MARK("removal.step");
+  }
+  return {};
+}
+
+Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinned,
+                std::optional<std::uint64_t> new_size) {
+  Core& core = inode.core;
+  const Plan plan = plan_of(cut, core.format().cluster());
+  // W3: writers that filled blocks of the file before look again. Partner: the loads in write.cc.
+  inode.removals.fetch_add(1, std::memory_order_release);
+
+  QuarantineMove detached(inode, commit);
+  if (on_pinned == OnPinned::detach) {
+    HF_TRY(detached.find(plan.whole, {{{plan.edges[0].begin, plan.edges[0].end},  //
+                                       {plan.edges[1].begin, plan.edges[1].end}}}));
+    if (!detached.empty()) HF_TRY(detached.move());
+  }
+
+  const std::uint64_t old_size = inode.attributes.size;
+  forget_unrecorded(inode, plan.whole);
+  note_change(inode);
+  if (new_size) inode.attributes.size = *new_size;
+  inode.attributes_unrecorded = true;
+  if (Status removed = remove_in_steps(inode, plan.whole, new_size.has_value()); !removed) {
+    inode.attributes.size = old_size;
+    inode.extents.forget();
+    return removed;
+  }
+  HF_MARK("removal.blocks_are_out");
+  inode.extents.remove(plan.whole);
+  if (new_size) {
+    inode.attributes_unrecorded = false;
+    inode.ahead_end = PageIndex(0);
+    // release: partner are the loads of readers and pins.
+    inode.size.store(*new_size, std::memory_order_release);
+  }
+  // Whole pages that stay (of a cluster) and parts of pages. Those that are held were replaced by copies above.
+  for (const ByteRange& edge : plan.edges) {
+    if (!edge.empty()) HF_TRY(zero_bytes(inode, edge.begin, edge.end));
+  }
+  commit.remove_entries();
+  detached.hand_over();
+  HF_TRACE3(take_out, raw(inode.number), cut.begin, cut.end);
+  return {};
+}
+
+}  // namespace holdfast::filesystem
