@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "base/fork.h"
+#include "base/mark.h"
 #include "base/mutex.h"
 
 namespace holdfast {
@@ -71,6 +72,7 @@ void wake(const void* key) {
   scheduler::before_access(key, scheduler::AccessKind::wake);
   WaitBucket& bucket = bucket_of(key);
   const MutexLock lock(bucket.mutex);
+  HF_MARK("wait_queue.waking");
   for (Waiter* waiter = bucket.first; waiter != nullptr; waiter = waiter->next_) {
     if (waiter->key_ == key) waiter->parker_.unpark();
   }

@@ -15,6 +15,7 @@
 
 #include "base/fault_point.h"
 #include "base/fork.h"
+#include "base/mark.h"
 #include "base/mutex.h"
 
 namespace holdfast::pagemap {
@@ -179,6 +180,7 @@ std::optional<HeldPin> read_slot(const PinSlot& slot) {
   pin.tid = slot.tid.load(acquire);
   const std::uint64_t file = slot.file.load(acquire);
   pin.identity.file = {static_cast<std::uint32_t>(file >> 32), static_cast<std::uint32_t>(file)};
+  HF_MARK("pin_table.reading");
   pin.identity.offset = slot.offset.load(acquire);
   pin.identity.length = slot.length.load(acquire);
   pin.identity.purpose = slot.purpose.load(acquire);

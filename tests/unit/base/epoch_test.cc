@@ -15,10 +15,12 @@
 #include <cstdlib>
 #include <future>
 #include <memory>
+#include <random>
 #include <string_view>
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "support/child.h"
 
 namespace holdfast {
@@ -171,27 +173,30 @@ TEST(Epoch, ReadersNeverSeeReclaimedMemory) {
 }
 
 TEST(Epoch, SynchronizeSeparatesOldStateFromReuse) {
-  // Two objects used in turn: the writer reuses one only after synchronize. A reader inside sees one state throughout.
-  struct Object {
-    std::atomic<std::uint64_t> a{0};
-    std::atomic<std::uint64_t> b{0};
+  // Two objects used in turn: the writer reuses one only after synchronize. A reader inside sees one state throughout,
+  // for as long as it looks. Stores that miss every cache stand before the guard in the store buffer, so without the
+  // heavy barrier the reader's first load passes the publishing of its epoch.
+  struct alignas(64) Object {
+    std::atomic<std::uint64_t> round{0};
   };
   std::array<Object, 2> objects;
-  std::atomic<Object*> current{&objects[0]};
+  alignas(64) std::atomic<Object*> current{&objects[0]};
   std::atomic<bool> stop{false};
   std::thread reader([&] {
+    std::vector<std::uint64_t> far(std::size_t{8} << 20);
+    std::mt19937_64 random(1);
     while (!stop.load(std::memory_order_relaxed)) {
+      for (int miss = 0; miss < 8; ++miss) far[random() % far.size()] = 1;
       const epoch::Guard guard;
       const Object* const seen = current.load(std::memory_order_acquire);
-      const std::uint64_t a = seen->a.load(std::memory_order_relaxed);
-      ASSERT_EQ(seen->b.load(std::memory_order_relaxed), a);
-      ASSERT_EQ(seen->a.load(std::memory_order_relaxed), a);
+      const std::uint64_t round = seen->round.load(std::memory_order_relaxed);
+      for (int look = 0; look < 100; ++look) ASSERT_EQ(seen->round.load(std::memory_order_relaxed), round);
     }
   });
-  for (std::uint64_t i = 1; i < 20'000; ++i) {
+  const Deadline end = Deadline::after(std::chrono::milliseconds(700));
+  for (std::uint64_t i = 1; i % 64 != 0 || !end.passed(); ++i) {
     Object& next = objects[i % 2];
-    next.a.store(i, std::memory_order_relaxed);
-    next.b.store(i, std::memory_order_relaxed);
+    next.round.store(i, std::memory_order_relaxed);
     current.store(&next, std::memory_order_release);
     epoch::synchronize();
   }

@@ -4,6 +4,7 @@
 #include "base/wait_queue.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "support/child.h"
+#include "support/mark_stop.h"
 
 namespace holdfast {
 namespace {
@@ -119,6 +121,28 @@ TEST(WaitQueue, AChildForgetsTheParentsWaiters) {
   EXPECT_TRUE(end.exited);
   EXPECT_EQ(end.status, 0) << end.message;
 }
+
+#if defined(HOLDFAST_TEST_HOOKS) && HOLDFAST_TEST_HOOKS
+TEST(WaitQueue, AChildIsNotStoppedByALockOfAThreadThatItLacks) {
+  int key = 0;
+  Parker parker;
+  auto inherited = std::make_unique<Waiter>(&key, parker);
+  test::MarkStop waking("wait_queue.waking");  // the waker holds the bucket's lock there
+  std::thread waker([&key] { wake(&key); });
+  ASSERT_TRUE(waking.wait_until_stopped());
+  const test::ChildEnd end = test::run_in_child([&]() -> std::string {
+    alarm(20);
+    inherited.reset();
+    Parker own;
+    const Waiter waiter(&key, own);
+    wake(&key);
+    return "";
+  });
+  waking.go_on();
+  waker.join();
+  EXPECT_TRUE(end.exited) << "signal " << end.signal;
+}
+#endif
 
 }  // namespace
 }  // namespace holdfast

@@ -19,6 +19,7 @@
 
 #include "base/fault_point.h"
 #include "support/child.h"
+#include "support/mark_stop.h"
 
 namespace holdfast::pagemap {
 namespace {
@@ -138,6 +139,25 @@ TEST(PinTable, FreedSlotsAreUsedAgain) {
   }
   EXPECT_EQ(seen.size(), 1U);
 }
+
+#if defined(HOLDFAST_TEST_HOOKS) && HOLDFAST_TEST_HOOKS
+// A scan stopped in the midst of a slot, while its pin goes and another comes.
+TEST(PinTable, APinThatGoesDuringItsReportIsNotReported) {
+  const FileKey file{new_filesystem(), 1};
+  PinSlot* slot = hold(identity_of(file, 0, 1));
+  test::MarkStop reading("pin_table.reading");
+  std::vector<Holder> holders;
+  std::thread scanner([&] { holders = holders_of_filesystem(file.filesystem, kAll); });
+  ASSERT_TRUE(reading.wait_until_stopped());
+  release_slot(slot);
+  PinSlot* const next = hold(identity_of({file.filesystem, 2}, 4096, 4096));
+  ASSERT_EQ(next, slot);
+  reading.go_on();
+  scanner.join();
+  EXPECT_TRUE(holders.empty()) << "a mixture of two pins";
+  release_slot(next);
+}
+#endif
 
 // In threads of their own: the free list of the main thread may be long from other tests.
 void slots_come_home() {
