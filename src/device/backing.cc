@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/fault_point.h"
 #include "base/mark.h"
 #include "base/trace.h"
 #include "device/carrier.h"
@@ -16,13 +17,10 @@
 namespace holdfast::device {
 namespace {
 
-constexpr std::uint64_t kBitsPerWord = 64;
 // The most that one system call gives back, so that the lock is not held for long.
 constexpr std::uint64_t kPunchBytes = GiB;
 
 std::uint64_t chunk_bytes(const Geometry& geometry) { return std::max(2 * MiB, geometry.page_bytes); }
-
-std::uint64_t bit_of(std::uint64_t chunk) { return std::uint64_t{1} << (chunk % kBitsPerWord); }
 
 }  // namespace
 
@@ -46,11 +44,6 @@ Backing::Backing(int fd, std::string name, const Geometry& geometry, Word* words
       word_count_(word_count) {}
 
 Backing::~Backing() { munmap(words_, word_count_ * sizeof(Word)); }
-
-bool Backing::is_complete(std::uint64_t chunk) const {
-  // Pairs with set_complete: the allocation came before the bit.
-  return (words_[chunk / kBitsPerWord].load(std::memory_order_acquire) & bit_of(chunk)) != 0;
-}
 
 void Backing::set_complete(std::uint64_t chunk) {
   words_[chunk / kBitsPerWord].fetch_or(bit_of(chunk), std::memory_order_release);  // pairs with is_complete
@@ -119,15 +112,18 @@ bool Backing::carrier_has_room_for_chunk() const {
          2 * chunk_bytes_ / static_cast<std::uint64_t>(file_system.f_bsize);
 }
 
-// fallocate of [offset, end); 0 or an errno value. A signal interrupts it and may undo it as a whole (tmpfs): then
-// smaller pieces are tried, so that even a storm of signals leaves progress.
+// fallocate of [offset, end); 0 or an errno value. A signal may interrupt it, and kernels exist whose tmpfs then undoes
+// all of it: smaller pieces are tried, so that even a storm of signals leaves progress.
 int Backing::allocate(std::uint64_t offset, std::uint64_t end) {
   std::uint64_t most = end - offset;
   while (offset < end) {
     const std::uint64_t piece = std::min(most, end - offset);
-    if (fallocate(fd_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(piece)) == 0) {
+    HF_MARK("backing.piece");
+    const bool interrupted = HF_FAULT_POINT("backing.interrupted");
+    if (!interrupted &&
+        fallocate(fd_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(piece)) == 0) {
       offset += piece;
-    } else if (errno == EINTR) {
+    } else if (interrupted || errno == EINTR) {
       most = std::max(geometry_.page_bytes, round_down(piece / 2, geometry_.page_bytes));
     } else {
       return errno;

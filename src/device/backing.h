@@ -32,9 +32,17 @@ class Backing {
   Backing(const Backing&) = delete;
   Backing& operator=(const Backing&) = delete;
 
-  // Allocates what is missing. Takes whole chunks while the carrier has room for them, the exact range otherwise. One
-  // load per chunk when nothing is missing; blocks on the carrier otherwise. ENOSPC: out of space; ENOTSUP: the
-  // carrier's file system cannot allocate ahead.
+  // Whether nothing is left to do for the range. One load per chunk.
+  bool is_reserved(std::uint64_t offset, std::uint64_t length) const {
+    const std::uint64_t end = offset + length;
+    for (std::uint64_t next = offset; next < end; next = (next / chunk_bytes_ + 1) * chunk_bytes_) {
+      if (!is_complete(next / chunk_bytes_)) return false;
+    }
+    return true;
+  }
+
+  // Allocates what is missing. Takes whole chunks while the carrier has room for them, the exact range otherwise.
+  // Blocks on the carrier. ENOSPC: out of space; ENOTSUP: the carrier's file system cannot allocate ahead.
   Status reserve(std::uint64_t offset, std::uint64_t length);
 
   // Gives whole carrier pages inside the range back. False when the carrier cannot: contents stay as they are.
@@ -44,7 +52,13 @@ class Backing {
   using Word = std::atomic<std::uint64_t>;
 
   Backing(int fd, std::string name, const Geometry& geometry, Word* words, std::uint64_t word_count);
-  bool is_complete(std::uint64_t chunk) const;
+  static constexpr std::uint64_t kBitsPerWord = 64;
+  static std::uint64_t bit_of(std::uint64_t chunk) { return std::uint64_t{1} << (chunk % kBitsPerWord); }
+
+  bool is_complete(std::uint64_t chunk) const {
+    // Pairs with set_complete: the allocation came before the bit.
+    return (words_[chunk / kBitsPerWord].load(std::memory_order_acquire) & bit_of(chunk)) != 0;
+  }
   void set_complete(std::uint64_t chunk) HF_REQUIRES(mutex_);
   void clear_complete(std::uint64_t first_chunk, std::uint64_t last_chunk) HF_REQUIRES(mutex_);
   Status reserve_in_chunk(std::uint64_t chunk, std::uint64_t offset, std::uint64_t end);

@@ -84,8 +84,9 @@ Status Device::reserve(Pfn first, PageCount count) {
   if (HF_FAULT_POINT("device.reserve")) {
     return Error(ENOSPC, name_, fmt::format("cannot allocate {} (fault point)", describe_bytes(count.bytes())));
   }
-  HF_TRY(check_changeable("allocate space"));
   Backing* backing = parts_->backing.get();
+  if (backing != nullptr && backing->is_reserved(first.bytes(), count.bytes()) && !parts_->is_inherited()) return {};
+  HF_TRY(check_changeable("allocate space"));
   return backing == nullptr ? Status() : backing->reserve(first.bytes(), count.bytes());
 }
 

@@ -2,12 +2,11 @@
 
 #include <cpuid.h>
 
+#include <array>
 #include <atomic>
 
 namespace holdfast::device {
 namespace {
-
-constexpr std::size_t kLineBytes = 64;
 
 LineFlush best_line_flush() {
   unsigned eax = 0;
@@ -19,15 +18,8 @@ LineFlush best_line_flush() {
   return (ebx & bit_CLFLUSHOPT) != 0 ? LineFlush::clflushopt : LineFlush::clflush;
 }
 
-template <typename FlushLine>
-void for_each_line(const void* begin, std::size_t length, FlushLine flush_line) {
-  if (length == 0) return;
-  const auto first = reinterpret_cast<std::uintptr_t>(begin);
-  const std::uintptr_t end = first + length;
-  for (std::uintptr_t line = first & ~(kLineBytes - 1); line < end; line += kLineBytes) {
-    flush_line(reinterpret_cast<volatile char*>(line));
-  }
-}
+using Line = volatile std::array<char, kLineBytes>*;
+Line at(std::uintptr_t line) { return reinterpret_cast<Line>(line); }
 
 }  // namespace
 
@@ -41,13 +33,13 @@ void flush_lines(const void* begin, std::size_t length, LineFlush instruction) {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   switch (instruction) {
     case LineFlush::clwb:
-      for_each_line(begin, length, [](volatile char* line) { asm volatile("clwb %0" : "+m"(*line)); });
+      for_each_line(begin, length, [](std::uintptr_t line) { asm volatile("clwb %0" : "+m"(*at(line))); });
       break;
     case LineFlush::clflushopt:
-      for_each_line(begin, length, [](volatile char* line) { asm volatile("clflushopt %0" : "+m"(*line)); });
+      for_each_line(begin, length, [](std::uintptr_t line) { asm volatile("clflushopt %0" : "+m"(*at(line))); });
       break;
     case LineFlush::clflush:
-      for_each_line(begin, length, [](volatile char* line) { asm volatile("clflush %0" : "+m"(*line)); });
+      for_each_line(begin, length, [](std::uintptr_t line) { asm volatile("clflush %0" : "+m"(*at(line))); });
       break;
   }
 }

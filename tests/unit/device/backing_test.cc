@@ -6,11 +6,9 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <signal.h>  // NOLINT(modernize-deprecated-headers): sigaction is POSIX
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,8 +20,10 @@
 #include <random>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "base/fault_point.h"
 #include "base/mark.h"
 #include "base/units.h"
 #include "device/device.h"
@@ -124,6 +124,32 @@ TEST_F(Backing4K, GiveBackFreesWholePagesOnly) {
   EXPECT_EQ(bytes_gained_by_stores(fd_.get(), 2 * kPageBytes, kPageBytes), 0U);
   ASSERT_TRUE(backing_->reserve(kPageBytes, kPageBytes));
   EXPECT_EQ(allocated_bytes(fd_.get()), kSize);
+}
+
+// Bits are kept in words of 64; clearing some must leave their neighbours.
+TEST(BackingBits, GiveBackForgetsExactlyTheChunksItTouches) {
+  constexpr std::uint64_t kChunks = 260;
+  const FileDescriptor file(memfd_create("bits", MFD_CLOEXEC));
+  ASSERT_EQ(ftruncate(file.get(), static_cast<off_t>(kChunks * kChunk)), 0);
+  auto backing = Backing::create(file.get(), "bits", {kChunks * kChunk, kPageBytes, Kind::memory, false});
+  ASSERT_TRUE(backing);
+  const std::vector<std::uint64_t> chunks = {0, 1, 63, 64, 127, 128, 130, 191, 192, 259};
+  for (const auto& [first, last] : {std::pair<std::uint64_t, std::uint64_t>{64, 64},
+                                    {64, 127},
+                                    {1, 63},
+                                    {0, 128},
+                                    {63, 192},
+                                    {128, 129},
+                                    {192, 259},
+                                    {0, 259}}) {
+    for (const std::uint64_t chunk : chunks) ASSERT_TRUE((*backing)->reserve(chunk * kChunk, 1));
+    ASSERT_TRUE((*backing)->give_back(first * kChunk, (last - first + 1) * kChunk));
+    for (const std::uint64_t chunk : chunks) {
+      const bool freed = first <= chunk && chunk <= last;
+      EXPECT_EQ((*backing)->is_reserved(chunk * kChunk, kChunk), !freed)
+          << "chunk " << chunk << " after giving back " << first << " to " << last;
+    }
+  }
 }
 
 // The model: a set of allocated pages, to which reserve adds whole chunks and from which give_back takes pages.
@@ -227,20 +253,22 @@ TEST_F(Backing4K, ThreadsThatReserveAndGiveBackTheirOwnPagesOfSharedChunks) {
   EXPECT_EQ(allocated_bytes(fd_.get()), 2 * kChunk);
 }
 
-// A 2 MiB allocation takes longer than the time between two of these signals, and tmpfs undoes one that is interrupted.
-TEST_F(Backing4K, AStormOfSignalsLeavesProgress) {
-  struct sigaction action {};
-  struct sigaction before {};
-  action.sa_handler = [](int) {};
-  ASSERT_EQ(sigaction(SIGALRM, &action, &before), 0);
-  const itimerval storm{{0, 150}, {0, 150}};
-  ASSERT_EQ(setitimer(ITIMER_REAL, &storm, nullptr), 0);
-  const Status reserved = backing_->reserve(0, 4 * kChunk);
-  const itimerval calm{};
-  ASSERT_EQ(setitimer(ITIMER_REAL, &calm, nullptr), 0);
-  ASSERT_EQ(sigaction(SIGALRM, &before, nullptr), 0);
+TEST_F(Backing4K, AnInterruptedAllocationGoesOnInSmallerPieces) {
+  const MarkCount pieces("backing.piece");
+  fault_point::arm("backing.interrupted", 1, 3);
+  const Status reserved = backing_->reserve(0, 1);
+  fault_point::disarm_all();
   ASSERT_TRUE(reserved) << reserved.error().message();
-  EXPECT_EQ(allocated_bytes(fd_.get()), 4 * kChunk);
+  EXPECT_EQ(allocated_bytes(fd_.get()), kChunk);
+  EXPECT_EQ(pieces.value(), 3U + 8U) << "three interruptions, then eighths";
+}
+
+TEST_F(Backing4K, PiecesNeverGetSmallerThanAPage) {
+  fault_point::arm("backing.interrupted", 1, 100);
+  const Status reserved = backing_->reserve(0, 1);
+  fault_point::disarm_all();
+  ASSERT_TRUE(reserved) << reserved.error().message();
+  EXPECT_EQ(allocated_bytes(fd_.get()), kChunk);
 }
 
 // A tmpfs with room for three chunks and a bit, in which a device of eight lives.

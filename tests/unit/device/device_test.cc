@@ -32,6 +32,19 @@ struct DeviceCase {
   PageSize page_size;
 };
 
+// What the kernel says of the mapping at `begin` under this heading.
+std::string smaps_line(const std::byte* begin, const std::string& key) {
+  std::ifstream smaps("/proc/self/smaps");
+  std::ostringstream start;
+  start << std::hex << reinterpret_cast<std::uintptr_t>(begin) << '-';
+  bool inside = false;
+  for (std::string line; std::getline(smaps, line);) {
+    if (line.rfind(start.str(), 0) == 0) inside = true;
+    if (inside && line.rfind(key + ":", 0) == 0) return line.substr(key.size() + 1);
+  }
+  return {};
+}
+
 // A device of each kind, with what it needs of the machine for as long as the test runs.
 class EveryDevice : public testing::TestWithParam<DeviceCase> {
  protected:
@@ -82,6 +95,13 @@ TEST_P(EveryDevice, SaysWhatItIs) {
 TEST_P(EveryDevice, WindowIsAlignedForHugeTranslations) {
   const auto address = reinterpret_cast<std::uintptr_t>(device_->window());
   EXPECT_EQ(address % (size_ >= GiB ? GiB : 2 * MiB), 0U);
+}
+
+TEST_P(EveryDevice, WindowIsLeftOutOfForksAndCoreDumps) {
+  const std::string flags = smaps_line(device_->window(), "VmFlags");
+  EXPECT_THAT(flags, HasSubstr(" dc ")) << "not copied on fork";
+  EXPECT_THAT(flags, HasSubstr(" dd ")) << "not dumped";
+  EXPECT_THAT(flags, HasSubstr(" sh ")) << "shared";
 }
 
 TEST_P(EveryDevice, HoldsBytesAtEveryPage) {
@@ -224,19 +244,6 @@ TEST(Device, ReadOnlyRefusesEveryChange) {
   EXPECT_EQ(Device::open(path, OpenMode::read_write).error().code(), EBUSY);
 }
 
-// The figure that the kernel gives for the mapping at `begin`, in bytes.
-std::uint64_t smaps_bytes(const std::byte* begin, const std::string& key) {
-  std::ifstream smaps("/proc/self/smaps");
-  std::ostringstream start;
-  start << std::hex << reinterpret_cast<std::uintptr_t>(begin) << '-';
-  bool inside = false;
-  for (std::string line; std::getline(smaps, line);) {
-    if (line.rfind(start.str(), 0) == 0) inside = true;
-    if (inside && line.rfind(key + ":", 0) == 0) return std::stoull(line.substr(key.size() + 1)) * KiB;
-  }
-  return 0;
-}
-
 TEST(MakeUnit, TheWindowTranslatesItWithOneEntryAndKeepsItsContents) {
   auto device = Device::create_memory({8 * MiB, PageSize::base_4k, "units"});
   ASSERT_TRUE(device);
@@ -246,7 +253,7 @@ TEST(MakeUnit, TheWindowTranslatesItWithOneEntryAndKeepsItsContents) {
   if (!made && made.error().code() == EOPNOTSUPP) HF_SKIP_CAPABILITY("collapse", made.error().reason());
   ASSERT_TRUE(made) << made.error().message();
   EXPECT_EQ(*(*device)->at(Pfn(700)), std::byte{5});
-  EXPECT_EQ(smaps_bytes((*device)->window(), "ShmemPmdMapped"), 2 * MiB);
+  EXPECT_EQ(std::stoull(smaps_line((*device)->window(), "ShmemPmdMapped")), 2 * KiB) << "in KiB";
   EXPECT_TRUE((*device)->make_unit(Pfn(512))) << "a second time";
 }
 

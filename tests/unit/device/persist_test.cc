@@ -2,15 +2,35 @@
 // Method: ranges that end at an inaccessible page; whether memory is persistent cannot be seen from here.
 #include "device/persist.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "base/units.h"
 
 namespace holdfast::device {
 namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+std::vector<std::uintptr_t> lines(std::uintptr_t begin, std::size_t length) {
+  std::vector<std::uintptr_t> found;
+  for_each_line(reinterpret_cast<const void*>(begin), length, [&found](std::uintptr_t line) { found.push_back(line); });
+  return found;
+}
+
+TEST(Persist, VisitsEveryLineOfTheRangeOnce) {
+  EXPECT_THAT(lines(0x1000, 0), IsEmpty());
+  EXPECT_THAT(lines(0x103F, 0), IsEmpty());
+  EXPECT_THAT(lines(0x1000, 64), ElementsAre(0x1000));
+  EXPECT_THAT(lines(0x1000, 65), ElementsAre(0x1000, 0x1040));
+  EXPECT_THAT(lines(0x103F, 2), ElementsAre(0x1000, 0x1040));
+  EXPECT_THAT(lines(0x1001, 127), ElementsAre(0x1000, 0x1040));
+}
 
 TEST(Persist, FlushesExactlyTheLinesOfTheRange) {
   void* memory = mmap(nullptr, 2 * kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
