@@ -7,7 +7,7 @@
 
 namespace holdfast::cli {
 
-class HostTree final : public Tree {
+class HostTree : public Tree {
  public:
   std::string describe(const std::string& path) const override { return path; }
 
