@@ -1,22 +1,15 @@
 #include "pagemap/pin_table.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <limits>
 #include <mutex>
 #include <new>
-#include <optional>
-#include <string_view>
 
 #include "base/fault_point.h"
 #include "base/fork.h"
-#include "base/mark.h"
-#include "base/mutex.h"
+#include "pagemap/pin_table_registry.h"
 
 namespace holdfast::pagemap {
 
@@ -26,23 +19,7 @@ constinit thread_local PinTable* own_table = nullptr;
 
 namespace {
 
-using ThreadName = std::array<char, 16>;  // as the kernel keeps it, with the 0
-
-// A table with what only registration, adoption and reports need.
-struct RegisteredTable : PinTable {
-  // The following are guarded by the registry's mutex.
-  ThreadName name{};
-  bool ended = false;
-  std::size_t missing = 0;  // once ended: slots taken and not yet seen to be returned
-};
-
-// The tables of this process.
-struct Registry {
-  Mutex mutex{LockRank::pin_table};
-  Atomic<PinTable*> tables;  // pushed to under the mutex, walked without it, never popped from
-};
-
-Atomic<Registry*> registry_of_process;
+Atomic<PinTableRegistry*> registry_of_process;
 pthread_key_t thread_end_key;
 std::once_flag initialized;
 
@@ -52,17 +29,7 @@ void end_table(void* value);
 void forget_tables() {
   detail::own_table = nullptr;
   pthread_setspecific(thread_end_key, nullptr);
-  registry_of_process.store(new Registry, std::memory_order_release);
-}
-
-Registry& registry() {
-  std::call_once(initialized, [] {
-    const int failure = pthread_key_create(&thread_end_key, end_table);
-    HF_CHECK(failure == 0, "no thread-specific key for pin tables (errno {})", failure);
-    registry_of_process.store(new Registry, std::memory_order_release);
-    on_fork_in_child(forget_tables);
-  });
-  return *registry_of_process.load(std::memory_order_acquire);
+  registry_of_process.store(new PinTableRegistry, std::memory_order_release);
 }
 
 std::size_t count_free(const PinTable& table) {
@@ -95,7 +62,7 @@ std::size_t take_back(PinTable& table) {
 
 void end_table(void* value) {
   auto* const table = static_cast<RegisteredTable*>(value);
-  const MutexLock lock(registry().mutex);
+  const MutexLock lock(PinTableRegistry::of_process().mutex);
   detail::own_table = nullptr;
   static_cast<void>(pthread_getname_np(pthread_self(), table->name.data(), table->name.size()));
   table->missing = count_taken_once(*table) - count_free(*table);
@@ -103,7 +70,7 @@ void end_table(void* value) {
 }
 
 // A table whose thread has ended and whose slots are all free, for the calling thread.
-RegisteredTable* adopt_table(Registry& of) HF_REQUIRES(of.mutex) {
+RegisteredTable* adopt_table(PinTableRegistry& of) HF_REQUIRES(of.mutex) {
   for (PinTable* each = of.tables.word().load(std::memory_order_relaxed); each != nullptr; each = each->next) {
     auto* const table = static_cast<RegisteredTable*>(each);
     if (!table->ended) continue;
@@ -114,14 +81,14 @@ RegisteredTable* adopt_table(Registry& of) HF_REQUIRES(of.mutex) {
 }
 
 PinTable* give_thread_a_table() {
-  Registry& of = registry();
+  PinTableRegistry& of = PinTableRegistry::of_process();
   const MutexLock lock(of.mutex);
   RegisteredTable* table = adopt_table(of);
   if (table == nullptr) {
     table = new (std::nothrow) RegisteredTable;
     if (table == nullptr) return nullptr;
     table->next = of.tables.word().load(std::memory_order_relaxed);
-    // release: partner is the load in for_each_held.
+    // release: partner is the load in visit_process.
     of.tables.word().store(table, std::memory_order_release);
   }
   table->ended = false;
@@ -155,124 +122,22 @@ bool grow(PinTable& table) {
   chunk->table = &table;
   chunk->next = table.chunks.load(std::memory_order_relaxed);
   table.filling = chunk;
-  // release: partner is the load in for_each_held.
+  // release: partner is the load in visit_process.
   table.chunks.store(chunk, std::memory_order_release);
   return true;
 }
 
-// A held pin as a scan finds it.
-struct HeldPin {
-  PinIdentity identity;
-  Nanoseconds since{};
-  std::uint32_t tid = 0;
-  PinTable* table = nullptr;
-
-  bool this_thread() const { return table == detail::own_table; }
-};
-
-// What the slot shows, if it is held and stays so while it is read.
-std::optional<HeldPin> read_slot(const PinSlot& slot) {
-  // acquire: partner is confirm_slot. The acquires that follow: T2.
-  const std::uint32_t state = slot.state.load(std::memory_order_acquire);
-  if ((state & PinSlot::kLifeMask) != PinSlot::kHeld) return std::nullopt;
-  constexpr auto acquire = std::memory_order_acquire;
-  HeldPin pin;
-  pin.tid = slot.tid.load(acquire);
-  const std::uint64_t file = slot.file.load(acquire);
-  pin.identity.file = {static_cast<std::uint32_t>(file >> 32), static_cast<std::uint32_t>(file)};
-  HF_MARK("pin_table.reading");
-  pin.identity.offset = slot.offset.load(acquire);
-  pin.identity.length = slot.length.load(acquire);
-  pin.identity.purpose = slot.purpose.load(acquire);
-  pin.identity.deadline = Nanoseconds(slot.deadline.load(acquire));
-  pin.since = Nanoseconds(slot.since.load(acquire));
-  if (slot.state.load(std::memory_order_relaxed) != state) return std::nullopt;
-  pin.identity.access = (state & PinSlot::kWrites) != 0 ? Access::write : Access::read;
-  pin.identity.released_elsewhere = (state & PinSlot::kReleasedElsewhere) != 0;
-  return pin;
-}
-
-// Calls visit(pin) for every held pin of the table until it returns false.
-template <typename Visit>
-bool visit_table(PinTable& table, const Visit& visit) {
-  for (PinChunk* chunk = table.chunks.load(std::memory_order_acquire); chunk != nullptr; chunk = chunk->next) {
-    // acquire: partner is the store in take_slot_slowly.
-    const std::uint32_t used = chunk->used.load(std::memory_order_acquire);
-    for (std::uint32_t position = 0; position < used; ++position) {
-      std::optional<HeldPin> pin = read_slot(chunk->slots()[position]);
-      if (!pin) continue;
-      pin->table = &table;
-      if (!visit(*pin)) return false;
-    }
-  }
-  return true;
-}
-
-template <typename Visit>
-void visit_process(const Visit& visit) {
-  for (PinTable* table = registry().tables.load(std::memory_order_acquire); table != nullptr; table = table->next) {
-    if (!visit_table(*table, visit)) return;
-  }
-}
-
-bool overlaps(const PinIdentity& pin, std::uint64_t offset, std::uint64_t length) {
-  const auto end = [](std::uint64_t from, std::uint64_t count) {
-    return count > std::numeric_limits<std::uint64_t>::max() - from ? std::numeric_limits<std::uint64_t>::max()
-                                                                    : from + count;
-  };
-  return pin.offset < end(offset, length) && offset < end(pin.offset, pin.length);
-}
-
-// A thread may change its name at any time: the kernel knows the current one as long as the thread lives.
-std::optional<std::string> current_name(std::uint32_t tid) {
-  const int file = open(fmt::format("/proc/self/task/{}/comm", tid).c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return std::nullopt;
-  ThreadName name{};
-  const ssize_t length = read(file, name.data(), name.size());
-  close(file);
-  if (length <= 0) return std::nullopt;
-  return std::string(name.data(), static_cast<std::size_t>(length - 1));  // without the line's end
-}
-
-std::string name_of_taker(const HeldPin& pin) {
-  std::string recorded;
-  bool lives = false;
-  {
-    const MutexLock lock(registry().mutex);
-    const auto& table = static_cast<const RegisteredTable&>(*pin.table);
-    if (table.tid != pin.tid) return {};  // released since, and the table has another thread
-    recorded = table.name.data();
-    lives = !table.ended;
-  }
-  return lives ? current_name(pin.tid).value_or(recorded) : recorded;
-}
-
-std::vector<Holder> describe(const std::vector<HeldPin>& pins) {
-  std::vector<Holder> holders;
-  holders.reserve(pins.size());
-  for (const HeldPin& pin : pins) {
-    holders.push_back({.identity = pin.identity,
-                       .since = pin.since,
-                       .pid = getpid(),
-                       .tid = static_cast<std::int32_t>(pin.tid),
-                       .thread_name = name_of_taker(pin),
-                       .this_thread = pin.this_thread()});
-  }
-  return holders;
-}
-
-template <typename Matches>
-std::vector<Holder> holders_that(const Matches& matches, std::size_t limit) {
-  std::vector<HeldPin> found;
-  if (limit == 0) return {};
-  visit_process([&](const HeldPin& pin) {
-    if (matches(pin.identity)) found.push_back(pin);
-    return found.size() < limit;
-  });
-  return describe(found);
-}
-
 }  // namespace
+
+PinTableRegistry& PinTableRegistry::of_process() {
+  std::call_once(initialized, [] {
+    const int failure = pthread_key_create(&thread_end_key, end_table);
+    HF_CHECK(failure == 0, "no thread-specific key for pin tables (errno {})", failure);
+    registry_of_process.store(new PinTableRegistry, std::memory_order_release);
+    on_fork_in_child(forget_tables);
+  });
+  return *registry_of_process.load(std::memory_order_acquire);
+}
 
 namespace detail {
 
@@ -307,32 +172,5 @@ void return_slot(PinTable& table, PinSlot* slot) {
 }
 
 }  // namespace detail
-
-std::vector<Holder> holders_of(FileKey file, std::uint64_t offset, std::uint64_t length, std::size_t limit) {
-  return holders_that([=](const PinIdentity& pin) { return pin.file == file && overlaps(pin, offset, length); }, limit);
-}
-
-std::vector<Holder> holders_of_filesystem(std::uint32_t filesystem, std::size_t limit) {
-  return holders_that([=](const PinIdentity& pin) { return pin.file.filesystem == filesystem; }, limit);
-}
-
-bool this_thread_holds(FileKey file) {
-  if (detail::own_table == nullptr) return false;
-  return !visit_table(*detail::own_table, [file](const HeldPin& pin) {
-    return pin.identity.file != file || pin.identity.released_elsewhere;
-  });
-}
-
-bool only_this_thread_holds(FileKey file, std::uint64_t offset, std::uint64_t length) {
-  bool any = false;
-  bool only = true;
-  visit_process([&](const HeldPin& pin) {
-    if (pin.identity.file != file || !overlaps(pin.identity, offset, length)) return true;
-    any = true;
-    only = pin.this_thread() && !pin.identity.released_elsewhere;
-    return only;
-  });
-  return any && only;
-}
 
 }  // namespace holdfast::pagemap

@@ -140,7 +140,7 @@ inline PinSlot* take_slot(const PinIdentity& identity) {
     slot = detail::take_slot_slowly();
     if (slot == nullptr) return nullptr;
   }
-  // Releases: T2. Partners: the loads in pin_table.cc (read_slot).
+  // Releases: T2. Partners: the loads in pin_holders.cc (read_slot).
   constexpr auto release = std::memory_order_release;
   slot->tid.store(detail::own_table->tid, release);
   slot->file.store(std::uint64_t{identity.file.filesystem} << 32 | identity.file.inode, release);
