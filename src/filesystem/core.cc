@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mark.h"
 #include "base/trace.h"
 #include "filesystem/evict.h"
 #include "filesystem/quarantine.h"
@@ -127,6 +128,7 @@ void Core::finish(Core* core) noexcept {
     }
     const bool clean = !core->failure() && core->inodes().evicting_count() == 0 && core->quarantine().empty();
     static_cast<void>(core->close_format(clean));
+    HF_MARK("core.closed");
   }
   core->worker().stop();
   // What could not be freed: its object goes with the table.
