@@ -30,9 +30,6 @@ const std::vector<CommandEntry>& commands() {
 
       {"demo", make_demo},
       {"bench", make_bench},
-
-      {"demo", make_demo},
-      {"bench", make_bench},
   };
   return entries;
 }

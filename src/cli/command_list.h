@@ -8,12 +8,10 @@
 namespace holdfast::cli {
 
 std::unique_ptr<Command> make_bench();
-std::unique_ptr<Command> make_bench();
 std::unique_ptr<Command> make_cat();
 std::unique_ptr<Command> make_check();
 std::unique_ptr<Command> make_chmod();
 std::unique_ptr<Command> make_chown();
-std::unique_ptr<Command> make_demo();
 std::unique_ptr<Command> make_demo();
 std::unique_ptr<Command> make_df();
 std::unique_ptr<Command> make_extents();
