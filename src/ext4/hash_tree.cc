@@ -104,11 +104,14 @@ Status HashTree::go_down(std::uint32_t from, Way way, std::uint32_t major) {
     }
     const std::uint32_t low = level.at == 0 ? level.low : entries[level.at].key;
     const std::uint64_t high = level.at + 1 == level.count ? level.high : entries[level.at + 1].key;
-    if (low < level.low || high < low || high > level.high) {
+    const std::uint32_t before = level.at < 2 ? level.low : entries[level.at - 1].key;
+    if (before < level.low || low < before || high < low || high > level.high) {
       return directory_->damaged(level.block, fmt::format("index keys out of order at entry {}", level.at));
     }
     const std::uint32_t block = entries[level.at].block & kBlockMask;
-    if (block == 0 || block >= directory_->blocks()) {
+    bool possible = block != 0 && block < directory_->blocks();
+    for (std::uint32_t above = 0; above <= index; ++above) possible = possible && levels_[above].block != block;
+    if (!possible) {
       return directory_->damaged(level.block, fmt::format("index entry {} names block {}", level.at, block));
     }
     if (index + 1 == depth_) {
@@ -122,9 +125,6 @@ Status HashTree::go_down(std::uint32_t from, Way way, std::uint32_t major) {
 }
 
 Status HashTree::enter(std::uint32_t index, std::uint32_t block, std::uint32_t low, std::uint64_t high) {
-  for (std::uint32_t above = 0; above < index; ++above) {
-    if (levels_[above].block == block) return directory_->damaged(block, "an index node below itself");
-  }
   Level& level = levels_[index];
   level.block = block;
   level.low = low;
