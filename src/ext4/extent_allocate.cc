@@ -46,8 +46,7 @@ class HoleFiller {
         piece.block = round_down(next->block, ratio_) + (at - cluster);
         piece.count = hole.end - at;
       } else {
-        const std::uint64_t limit =
-            next == nullptr ? hole.end : std::min(hole.end, round_down(next->logical, ratio_));
+        const std::uint64_t limit = next == nullptr ? hole.end : std::min(hole.end, round_down(next->logical, ratio_));
         HF_ASSIGN(const BlockRun run, take(at, limit - at, last, next));
         piece.block = run.first;
         piece.count = run.count;
