@@ -20,7 +20,9 @@ Status write_file(const std::string& path, const std::string& text) {
 }
 
 bool matches(const bench::Case& what, const std::string& filter) {
-  if (filter.empty() || filter == std::to_string(what.row)) return true;
+  if (filter.empty()) return true;
+  const bool is_number = filter.find_first_not_of("0123456789") == std::string::npos;
+  if (is_number) return filter == std::to_string(what.row);
   return (what.name + " " + what.against).find(filter) != std::string::npos;
 }
 
