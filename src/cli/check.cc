@@ -102,11 +102,13 @@ class Check final : public Command {
     for (const std::string& problem : report.problems) io.out << name << ": " << one_line(problem) << '\n';
     if (report.problems_untold > 0) io.out << fmt::format("{}: and {} more\n", name, report.problems_untold);
     if (mounted) {
-      io.out << fmt::format(
-          "{}: {}: {} files, {} directories, {} symbolic links, {} nodes, {} names, {} extents, {}B{}\n", name,
-          report.problems.empty() ? "clean" : "damaged", report.files, report.directories, report.symlinks,
-          report.nodes, report.names, report.extents, human_size(report.extent_bytes),
-          report.bytes_read > 0 ? fmt::format(", {}B read", human_size(report.bytes_read)) : "");
+      const std::string read = report.bytes_read > 0 ? ", " + human_size(report.bytes_read) + "B read" : "";
+      io.out << fmt::format("{}: {}: {}, {}, {}, {}, {}, {}, {}B{}\n", name,
+                            report.problems.empty() ? "clean" : "damaged", counted(report.files, "file", "files"),
+                            counted(report.directories, "directory", "directories"),
+                            counted(report.symlinks, "symbolic link", "symbolic links"),
+                            counted(report.nodes, "node", "nodes"), counted(report.names, "name", "names"),
+                            counted(report.extents, "extent", "extents"), human_size(report.extent_bytes), read);
     }
     if (!second) {
       io.out << fmt::format("{}: e2fsck {}\n", name, why_not);

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 
 #include "base/result.h"
 #include "cli/copy_bytes.h"
@@ -91,6 +90,10 @@ Status Copier::enter(const Step& step, std::vector<Step>& steps) {
 }
 
 Status Copier::copy_directory(const Step& step, const Node& node, std::vector<Step>& steps) {
+  if (!from_.directories_may_repeat() && !directories_met_.insert(node.identity).second) {
+    return Error(EUCLEAN, from_.describe(step.from), "is a directory that was met before: the pool is damaged",
+                 "see holdfast check");
+  }
   // The names first: a directory that cannot be read is not made.
   HF_ASSIGN(const std::vector<std::string> names, from_.names(step.from));
   if (Status made = to_.make_directory(step.to); !made) {
@@ -193,6 +196,7 @@ Expected measure(const Tree& tree, const std::vector<std::string>& paths) {
     const Result<Node> node = tree.look(path);
     if (!node) continue;
     if (node->kind == FileKind::directory) {
+      if (!tree.directories_may_repeat() && !seen.insert(node->identity).second) continue;
       const Result<std::vector<std::string>> names = tree.names(path);
       if (!names) continue;
       for (const std::string& name : *names) pending.push_back(join(path, name));

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_set>
 #include <vector>
@@ -72,6 +73,7 @@ class Copier {
   bool stopped_ = false;
   std::uint64_t temporaries_ = 0;
   std::map<Identity, std::string> first_names_;  // of files with several names: where the first went
+  std::set<Identity> directories_met_;           // where directories have one name
   std::unordered_set<std::string> made_;         // names made by this run, which it does not overwrite
   std::vector<std::byte> piece_;
 };

@@ -9,6 +9,7 @@ namespace holdfast::cli {
 
 class HostTree : public Tree {
  public:
+  bool directories_may_repeat() const override { return true; }
   std::string describe(const std::string& path) const override { return path; }
 
   Result<Node> look(const std::string& path) const override;

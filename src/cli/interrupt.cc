@@ -23,12 +23,13 @@ void catch_interrupts() {
     if (sigaction(signal, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;
     sigaction(signal, &action, nullptr);
   }
-  action.sa_handler = SIG_IGN;
-  action.sa_flags = 0;
+  action.sa_flags = SA_RESTART;
   sigaction(SIGPIPE, &action, nullptr);
 }
 
 bool interrupted() { return caught != 0; }
+
+bool nobody_listens() { return caught == SIGPIPE; }
 
 Status check_interrupt() {
   if (!interrupted()) return {};

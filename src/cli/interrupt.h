@@ -6,12 +6,15 @@
 
 namespace holdfast::cli {
 
-// Installs the handlers (SIGINT, SIGTERM, SIGHUP) and ignores SIGPIPE, so that a closed pipe is an error to report
-// and never a pool left open. For main.
+// Installs the handlers (SIGINT, SIGTERM, SIGHUP, and SIGPIPE, so that a closed pipe never leaves a pool open). For
+// main.
 void catch_interrupts();
 
 // Whether a signal came. Loops that may last ask this between pieces.
 bool interrupted();
+
+// Whether nobody listens any more: there is nobody to complain to.
+bool nobody_listens();
 
 // EINTR when a signal came.
 Status check_interrupt();

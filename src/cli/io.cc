@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "cli/interrupt.h"
+
 namespace holdfast::cli {
 namespace {
 
@@ -56,6 +58,7 @@ std::string shown(const Io& io, const std::string& name) { return io.out_is_term
 
 int complain(Io& io, const Error& error) {
   io.out.flush();  // what was printed before stands before
+  if (nobody_listens()) return kFailed;
   io.err << "holdfast: " << one_line(error.message()) << '\n' << std::flush;
   return kFailed;
 }

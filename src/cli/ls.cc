@@ -11,6 +11,7 @@
 #include "cli/listing.h"
 #include "cli/path.h"
 #include "cli/pool.h"
+#include "cli/walk.h"
 
 namespace holdfast::cli {
 namespace {
@@ -69,6 +70,7 @@ class Ls final : public Command {
       }
     }
     show(files, {}, io);
+    DirectoriesMet met;
     const bool titles = paths.size() > 1 || recursive_;
     bool first = files.empty();
     std::reverse(directories.begin(), directories.end());
@@ -78,13 +80,14 @@ class Ls final : public Command {
       if (const Status go_on = check_interrupt(); !go_on) return complain(io, go_on.error());
       if (!json_ && titles) io.out << (first ? "" : "\n") << shown(io, directory) << ":\n";
       first = false;
-      code = std::max(code, list_directory(fs, directory, directories, io));
+      code = std::max(code, list_directory(fs, directory, directories, met, io));
     }
     return code;
   }
 
   // Adds the subdirectories to `pending` when they are wanted.
-  int list_directory(const Filesystem& fs, const std::string& directory, std::vector<std::string>& pending, Io& io) {
+  int list_directory(const Filesystem& fs, const std::string& directory, std::vector<std::string>& pending,
+                     DirectoriesMet& met, Io& io) {
     const Result<std::vector<DirectoryEntry>> entries = sorted_entries(fs, directory);
     if (!entries) return complain(io, entries.error());
     int code = kDone;
@@ -97,7 +100,12 @@ class Ls final : public Command {
         return;
       }
       listed.push_back(describe_entry(fs, name, path, *stat, style_));
-      if (recursive_ && stat->kind == FileKind::directory && name != "." && name != "..") below.push_back(path);
+      if (!recursive_ || stat->kind != FileKind::directory || name == "." || name == "..") return;
+      if (const Status first = met.meet(stat->inode, path); first) {
+        below.push_back(path);
+      } else {
+        code = complain(io, first.error());
+      }
     };
     if (all_ && !json_) {
       add(".", directory);

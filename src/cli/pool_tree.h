@@ -12,6 +12,7 @@ class PoolTree final : public Tree {
   // `fs` must outlive the tree; `name` is what messages call the pool.
   PoolTree(Filesystem& fs, std::string name) : fs_(fs), name_(std::move(name)) {}
 
+  bool directories_may_repeat() const override { return false; }
   std::string describe(const std::string& path) const override { return name_ + ":" + path; }
 
   Result<Node> look(const std::string& path) const override;

@@ -8,6 +8,7 @@
 #include "cli/interrupt.h"
 #include "cli/path.h"
 #include "cli/pool.h"
+#include "cli/walk.h"
 
 namespace holdfast::cli {
 namespace {
@@ -49,19 +50,24 @@ class Rm final : public Command {
       return stat.error();
     }
     if (stat->kind != FileKind::directory) return fs.unlink(path);
-    if (recursive_) return remove_tree(fs, path, io);
+    if (recursive_) {
+      DirectoriesMet met;
+      return remove_tree(fs, path, met, io);
+    }
     if (empty_directories_) return fs.remove_directory(path);
     return Error(EISDIR, path, "is a directory", "remove it with -r");
   }
 
   // Removes what can be removed; the first reason why something stays is the result, the others are told.
-  static Status remove_tree(Filesystem& fs, const std::string& directory, Io& io) {
+  static Status remove_tree(Filesystem& fs, const std::string& directory, DirectoriesMet& met, Io& io) {
     HF_TRY(check_interrupt());
+    HF_ASSIGN(const Stat stat, fs.stat(directory, Follow::no));
+    HF_TRY(met.meet(stat.inode, directory));
     HF_ASSIGN(const std::vector<DirectoryEntry> entries, sorted_entries(fs, directory));
     Status first;
     for (const DirectoryEntry& entry : entries) {
       const std::string path = join(directory, entry.name);
-      Status removed = entry.kind == FileKind::directory ? remove_tree(fs, path, io) : fs.unlink(path);
+      Status removed = entry.kind == FileKind::directory ? remove_tree(fs, path, met, io) : fs.unlink(path);
       if (removed) continue;
       if (interrupted()) return removed;
       if (!first) complain(io, first.error());

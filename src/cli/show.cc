@@ -28,6 +28,10 @@ void print_json(Io& io, const Json& json) {
   io.out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
 }
 
+std::string counted(std::uint64_t count, const char* one, const char* many) {
+  return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+
 std::string full_time(TimeStamp time) {
   return fmt::format("{}.{:09d} {}", calendar(time, "%Y-%m-%d %H:%M:%S", true), time.nanoseconds,
                      calendar(time, "%z", true));

@@ -19,6 +19,9 @@ void print_json(Io& io, const Json& json);
 // Everything of a Stat, under the names that stat --json and ls --json share.
 Json stat_json(const Stat& stat);
 
+// "1 file", "2 files".
+std::string counted(std::uint64_t count, const char* one, const char* many);
+
 // "2026-11-22 12:33:58.123456789 +0000" in the local zone.
 std::string full_time(TimeStamp time);
 

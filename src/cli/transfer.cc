@@ -17,10 +17,6 @@ std::string rate_text(std::uint64_t bytes, double seconds) {
   return human_size(static_cast<std::uint64_t>(static_cast<double>(bytes) / seconds)) + "B/s";
 }
 
-std::string counted(std::uint64_t count, const char* one, const char* many) {
-  return fmt::format("{} {}", count, count == 1 ? one : many);
-}
-
 Json as_json(const TransferReport& report) {
   const CopyCounts& counts = report.counts;
   Json json;

@@ -74,6 +74,9 @@ class Tree {
  public:
   virtual ~Tree() = default;
 
+  // Whether a directory may rightly be met under several names, as bind mounts are.
+  virtual bool directories_may_repeat() const = 0;
+
   // What messages call a path.
   virtual std::string describe(const std::string& path) const = 0;
 

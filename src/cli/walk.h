@@ -1,8 +1,10 @@
 // Every name below a place in a pool, parents before what is in them.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
+#include <unordered_set>
 
 #include <holdfast/filesystem.h>
 
@@ -11,6 +13,16 @@
 namespace holdfast::cli {
 
 enum class Visit { go_on, skip };  // skip: what is in this directory is not visited
+
+// Directories have one name each; in a damaged pool they may have more, and lead in circles.
+class DirectoriesMet {
+ public:
+  // EUCLEAN when the directory was met before.
+  Status meet(std::uint32_t inode, const std::string& path);
+
+ private:
+  std::unordered_set<std::uint32_t> inodes_;
+};
 
 using Visitor = std::function<Visit(const std::string& path, const Stat& stat)>;
 

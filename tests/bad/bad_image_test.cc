@@ -1,0 +1,355 @@
+// Goal: no image, however damaged, makes the program crash, hang, or change a byte of a pool that it only reads; what
+// is wrong is said in lines that begin with "holdfast: ". Method: a sound image with one of everything, with and
+// without checksums; one structure is damaged at a time, and the real program runs its commands on it in processes of
+// their own, with a limit of time.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+#include "bad/ext4_image.h"
+#include "support/program.h"
+#include "support/skip.h"
+
+namespace holdfast::test {
+namespace {
+
+constexpr int kTimedOut = 124;
+
+struct Damage {
+  std::string name;
+  std::function<void(Ext4Image&)> apply;
+};
+
+enum class Flavour { checksums, plain };
+
+class BadImage : public ::testing::TestWithParam<Flavour> {
+ protected:
+  BadImage() : scratch_(tmpfs_parent().empty() ? disk_parent() : tmpfs_parent()) {}
+
+  void SetUp() override {
+    const std::string pool = scratch_.file("sound.img");
+    if (GetParam() == Flavour::checksums) {
+      ASSERT_EQ(holdfast({"mkfs", pool, "--size", "32M"}).code, 0);
+    } else {
+      const std::string command =
+          "PATH=$PATH:/sbin:/usr/sbin mke2fs -q -F -t ext4 -b 4096 -O ^metadata_csum,^has_journal '" + pool + "' 32M";
+      if (shell(command) != 0) HF_SKIP_CAPABILITY("e2fsprogs", "mke2fs is not installed");
+    }
+    fill(pool);
+    sound_ = read_file(pool);
+  }
+
+  void fill(const std::string& pool) {
+    namespace fs = std::filesystem;
+    const std::string top = scratch_.file("t");
+    fs::create_directories(top + "/sub/deep");
+    fs::create_directory(top + "/many");
+    for (int i = 0; i < 400; ++i) write_file(top + fmt::format("/many/a-name-of-some-length-{:05d}", i), "");
+    write_file(top + "/small", "small\n");
+    write_file(top + "/large", std::string(1500000, 'l'));
+    write_file(top + "/pieces", std::string(200000, 'p'));
+    write_file(top + "/sub/deep/leaf", "leaf\n");
+    fs::create_symlink("small", top + "/link");
+    fs::create_symlink(std::string(200, 's'), top + "/long-link");
+    fs::create_hard_link(top + "/small", top + "/second");
+    shell("setfattr -n user.big -v " + std::string(600, 'v') + " '" + top + "/large'");
+    const Said put = holdfast({"put", "-q", pool, top, "/"});
+    ASSERT_EQ(put.code, 0) << put.err;
+    // Many extents, so that there is a tree below the root.
+    for (int i = 0; i < 20; ++i) {
+      ASSERT_EQ(holdfast({"punch", pool, std::to_string(8192 * i), "4096", "/t/pieces"}).code, 0);
+    }
+    for (const char* name : {"small", "large", "pieces", "many", "sub", "long-link"}) {
+      const Said said = holdfast({"stat", "--json", pool, std::string("/t/") + name});
+      inodes_[name] = nlohmann::json::parse(said.out).at(0).at("inode").get<std::uint32_t>();
+    }
+    const Said checked = holdfast({"check", pool});
+    ASSERT_EQ(checked.code, 0) << checked.out;
+  }
+
+  std::uint32_t inode(const char* name) const { return inodes_.at(name); }
+
+  // Runs the program with a limit of time; complains about everything but a success and a proper refusal.
+  void run(const std::string& damage, const std::vector<std::string>& words) {
+    std::string command = "timeout -k 1 20 '" HOLDFAST_PROGRAM "'";
+    for (const std::string& word : words) command += " '" + word + "'";
+    const std::string err = scratch_.file("err");
+    const int code = shell(command + " >/dev/null 2>'" + err + "'");
+    const std::string said = read_file(err);
+    const bool is_check = words[0] == "check";
+    EXPECT_NE(code, kTimedOut) << damage << ": " << words[0] << " hangs";
+    EXPECT_TRUE(code == 0 || code == 1 || (is_check && (code == 4 || code == 8)))
+        << damage << ": " << words[0] << " gave " << code << '\n'
+        << said.substr(0, 2000);
+    if (code == 1) {
+      EXPECT_NE(said, "") << damage << ": " << words[0];
+    }
+    std::istringstream lines(said);
+    for (std::string line; std::getline(lines, line);) {
+      EXPECT_EQ(line.rfind("holdfast: ", 0), 0U) << damage << ": " << words[0] << ": " << line;
+    }
+  }
+
+  void survive(const Damage& damage) {
+    SCOPED_TRACE(damage.name);
+    Ext4Image image(sound_);
+    damage.apply(image);
+    const std::string pool = scratch_.file("bad.img");
+    write_file(pool, image.bytes());
+    run(damage.name, {"ls", "-laR", pool});
+    run(damage.name, {"df", pool});
+    run(damage.name, {"check", "--read-data", pool});
+    const std::string out = scratch_.file("out");
+    run(damage.name, {"get", "-q", pool, "/t", out});
+    std::filesystem::remove_all(out);
+    EXPECT_TRUE(read_file(pool) == image.bytes()) << damage.name << ": a reading command wrote to the pool";
+    run(damage.name, {"put", "-q", pool, scratch_.file("t/sub"), "/t/new"});
+    write_file(pool, image.bytes());
+    run(damage.name, {"rm", "-r", pool, "/t"});
+  }
+
+  void survive_all(const std::vector<Damage>& damages) {
+    for (const Damage& damage : damages) survive(damage);
+  }
+
+  ScratchDirectory scratch_;
+  std::string sound_;
+  std::map<std::string, std::uint32_t> inodes_;
+};
+
+Damage set32(const std::string& name, std::uint64_t at, std::uint32_t value) {
+  return {name, [=](Ext4Image& image) { image.set_u32(at, value); }};
+}
+
+Damage set16(const std::string& name, std::uint64_t at, std::uint16_t value) {
+  return {name, [=](Ext4Image& image) { image.set_u16(at, value); }};
+}
+
+TEST_P(BadImage, Superblock) {
+  const auto at = [](std::uint64_t field) { return Ext4Image::superblock(field); };
+  survive_all({
+      set32("inodes 0", at(0x00), 0),
+      set32("inodes too many", at(0x00), 0xFFFFFFFF),
+      set32("blocks 0", at(0x04), 0),
+      set32("blocks beyond the device", at(0x04), 0x7FFFFFFF),
+      set32("free blocks too many", at(0x0C), 0xFFFFFFFF),
+      set32("free inodes too many", at(0x10), 0xFFFFFFFF),
+      set32("first data block", at(0x14), 77),
+      set32("block size 1 KiB", at(0x18), 0),
+      set32("block size absurd", at(0x18), 40),
+      set32("cluster size absurd", at(0x1C), 31),
+      set32("blocks per group 0", at(0x20), 0),
+      set32("blocks per group too many", at(0x20), 0x00FFFFFF),
+      set32("clusters per group 0", at(0x24), 0),
+      set32("inodes per group 0", at(0x28), 0),
+      set32("inodes per group too many", at(0x28), 0x00FFFFFF),
+      set16("magic", at(0x38), 0),
+      set16("not clean", at(0x3A), 0),
+      set32("revision", at(0x4C), 99),
+      set32("first inode", at(0x54), 0xFFFFFFF0),
+      set16("inode size 0", at(0x58), 0),
+      set16("inode size odd", at(0x58), 1000),
+      set32("incompatible features", at(0x60), 0xFFFFFFFF),
+      set32("read-only features", at(0x64), 0xFFFFFFFF),
+      set16("descriptor size", at(0xFE), 7),
+      set32("orphan list into nothing", at(0xE8), 0x00FFFFFF),
+      set32("orphan list to the root", at(0xE8), 2),
+      {"all ones", [](Ext4Image& image) { image.fill(1024, 1024, 0xFF); }},
+      {"all zeros", [](Ext4Image& image) { image.fill(1024, 1024, 0); }},
+  });
+}
+
+TEST_P(BadImage, Descriptors) {
+  const auto at = [](std::uint64_t field) { return Ext4Image::descriptor(field); };
+  survive_all({
+      set32("block bitmap at 0", at(0), 0),
+      set32("block bitmap beyond", at(0), 0x7FFFFFFF),
+      set32("inode bitmap beyond", at(4), 0x7FFFFFFF),
+      set32("inode table at 0", at(8), 0),
+      set32("inode table beyond", at(8), 0x7FFFFFFF),
+      set32("inode table in the superblock", at(8), 1),
+      set16("free blocks", at(12), 0xFFFF),
+      set16("free inodes", at(14), 0xFFFF),
+      set16("flags", at(18), 0xFFFF),
+      set16("unused inodes", at(28), 0xFFFF),
+      {"all ones", [=](Ext4Image& image) { image.fill(at(0), 64, 0xFF); }},
+      {"all zeros", [=](Ext4Image& image) { image.fill(at(0), 4096, 0); }},
+  });
+}
+
+TEST_P(BadImage, Bitmaps) {
+  survive_all({
+      {"no block is used", [](Ext4Image& image) { image.fill(image.block_bitmap(), 4096, 0); }},
+      {"every block is used", [](Ext4Image& image) { image.fill(image.block_bitmap(), 4096, 0xFF); }},
+      {"no inode is used", [](Ext4Image& image) { image.fill(image.inode_bitmap(), 4096, 0); }},
+      {"every inode is used", [](Ext4Image& image) { image.fill(image.inode_bitmap(), 4096, 0xFF); }},
+      {"half a bitmap", [](Ext4Image& image) { image.fill(image.block_bitmap() + 100, 400, 0x55); }},
+  });
+}
+
+TEST_P(BadImage, Inodes) {
+  const std::uint32_t small = inode("small");
+  const std::uint32_t large = inode("large");
+  const std::uint32_t link = inode("long-link");
+  const auto in = [](std::uint32_t number, std::uint64_t field, std::uint32_t value, const char* name) {
+    return Damage{name, [=](Ext4Image& image) { image.set_u32(image.inode(number, field), value); }};
+  };
+  const auto in16 = [](std::uint32_t number, std::uint64_t field, std::uint16_t value, const char* name) {
+    return Damage{name, [=](Ext4Image& image) { image.set_u16(image.inode(number, field), value); }};
+  };
+  survive_all({
+      in16(small, 0, 0, "no kind"),
+      in16(small, 0, 0xF1A4, "a kind that there is not"),
+      in16(small, 0, 0x41ED, "a file that says it is a directory"),
+      in16(inode("sub"), 0, 0x81A4, "a directory that says it is a file"),
+      in16(2, 0, 0x81A4, "the root is a file"),
+      in16(small, 26, 0, "no links"),
+      in16(small, 26, 0xFFFF, "too many links"),
+      in(small, 4, 0xFFFFFFFF, "size"),
+      in(large, 108, 0x7FFFFFFF, "size, high"),
+      in(large, 108, 0xFFFFFFFF, "size, negative"),
+      in(large, 28, 0xFFFFFFFF, "blocks"),
+      in(large, 32, 0, "no extents flag"),
+      in(large, 32, 0xFFFFFFFF, "all flags"),
+      in(small, 32, 0x10080000, "inline data"),
+      in(large, 104, 0x00FFFFFF, "attribute block beyond"),
+      in(large, 104, 1, "attribute block in the descriptors"),
+      in16(large, 128, 0xFFFF, "extra size"),
+      in(link, 4, 0xFFFFFFFF, "length of a symbolic link"),
+      in(link, 4, 0, "an empty symbolic link"),
+      {"attributes in the inode", [=](Ext4Image& image) { image.fill(image.inode(large, 160), 96, 0xFF); }},
+      {"an inode of zeros", [=](Ext4Image& image) { image.fill(image.inode(small), 256, 0); }},
+      {"the root of zeros", [](Ext4Image& image) { image.fill(image.inode(2), 256, 0); }},
+      {"the table of ones", [](Ext4Image& image) { image.fill(image.inode_table(), 65536, 0xFF); }},
+  });
+}
+
+TEST_P(BadImage, Extents) {
+  const std::uint32_t large = inode("large");
+  const std::uint32_t pieces = inode("pieces");
+  ASSERT_EQ(Ext4Image(sound_).extent_depth(pieces), 1U) << "a tree below the root is what this test needs";
+  const auto root = [](std::uint32_t number, std::uint64_t field, std::uint16_t value, const char* name) {
+    return Damage{name, [=](Ext4Image& image) { image.set_u16(image.inode(number, 40 + field), value); }};
+  };
+  const auto leaf = [=](std::uint64_t field, std::uint16_t value, const char* name) {
+    return Damage{name, [=](Ext4Image& image) { image.set_u16(image.first_block(pieces) + field, value); }};
+  };
+  survive_all({
+      root(large, 0, 0, "magic of the root"),
+      root(large, 2, 0xFFFF, "entries of the root"),
+      root(large, 2, 0, "no entries in the root"),
+      root(large, 4, 0xFFFF, "room of the root"),
+      root(large, 6, 0xFFFF, "depth of the root"),
+      root(large, 6, 5, "a depth of 5"),
+      root(large, 12 + 0, 0xFFFF, "first block of the file"),
+      root(large, 12 + 4, 0, "an extent of no length"),
+      root(large, 12 + 4, 0x7FFF, "an extent that is too long"),
+      root(large, 12 + 6, 0x7FFF, "an extent beyond the device"),
+      root(large, 12 + 10, 0x7FFF, "an extent far beyond the device"),
+      {"an extent over the superblock", [=](Ext4Image& image) { image.set_u32(image.inode(large, 40 + 12 + 8), 0); }},
+      {"a child beyond the device",
+       [=](Ext4Image& image) { image.set_u32(image.inode(pieces, 40 + 12 + 4), 0x7FFFFFFF); }},
+      {"a child that is the superblock", [=](Ext4Image& image) { image.set_u32(image.inode(pieces, 40 + 12 + 4), 0); }},
+      {"a child that is its own parent",
+       [=](Ext4Image& image) {
+         const std::uint64_t child = image.first_block(pieces);
+         image.set_u16(child + 6, 1);
+         image.set_u32(child + 12 + 4, static_cast<std::uint32_t>(child / 4096));
+       }},
+      leaf(0, 0, "magic of a leaf"),
+      leaf(2, 0xFFFF, "entries of a leaf"),
+      leaf(4, 0xFFFF, "room of a leaf"),
+      leaf(6, 3, "depth of a leaf"),
+      leaf(12 + 12, 0, "extents out of order"),
+      leaf(12 + 4, 0xFFFF, "a leaf's extent that is too long"),
+      {"a leaf of zeros", [=](Ext4Image& image) { image.fill(image.first_block(pieces), 4096, 0); }},
+      {"a leaf of ones", [=](Ext4Image& image) { image.fill(image.first_block(pieces), 4096, 0xFF); }},
+      {"a directory without blocks", [=](Ext4Image& image) { image.set_u16(image.inode(inode("sub"), 40 + 2), 0); }},
+  });
+}
+
+TEST_P(BadImage, Directories) {
+  const std::uint32_t sub = inode("sub");
+  const std::uint32_t many = inode("many");
+  const auto in = [](std::uint32_t number, std::uint64_t field, std::uint16_t value, const char* name) {
+    return Damage{name, [=](Ext4Image& image) { image.set_u16(image.first_block(number) + field, value); }};
+  };
+  survive_all({
+      in(sub, 4, 0, "a record of no length"),
+      in(sub, 4, 7, "a record of odd length"),
+      in(sub, 4, 0xFFFF, "a record that leaves the block"),
+      in(sub, 12 + 4, 8, "a record too short for its name"),
+      in(sub, 24 + 6, 0x01FF, "a name longer than its record"),
+      in(sub, 24 + 6, 0x0200, "a name of no length"),
+      {"a name with a slash", [=](Ext4Image& image) { image.bytes()[image.first_block(sub) + 24 + 8] = '/'; }},
+      {"a name with a zero", [=](Ext4Image& image) { image.bytes()[image.first_block(sub) + 24 + 8] = '\0'; }},
+      {"an inode beyond the table", [=](Ext4Image& image) { image.set_u32(image.first_block(sub) + 24, 0x00FFFFFF); }},
+      {"an inode that is free", [=](Ext4Image& image) { image.set_u32(image.first_block(sub) + 24, 5000); }},
+      {"an inode that is reserved", [=](Ext4Image& image) { image.set_u32(image.first_block(sub) + 24, 1); }},
+      {"a loop: the entry is its own directory",
+       [=](Ext4Image& image) { image.set_u32(image.first_block(sub) + 24, sub); }},
+      {"a loop: the entry is the root", [=](Ext4Image& image) { image.set_u32(image.first_block(sub) + 24, 2); }},
+      {"dot-dot elsewhere", [=](Ext4Image& image) { image.set_u32(image.first_block(sub) + 12, 0x00FFFFFF); }},
+      in(many, 0x1C, 0x0009, "an unknown hash"),
+      in(many, 0x1E, 0x00FF, "a tree that is too deep"),
+      in(many, 0x20, 0, "an index without room"),
+      in(many, 0x22, 0xFFFF, "an index of too many"),
+      {"an index that leads beyond",
+       [=](Ext4Image& image) { image.set_u32(image.first_block(many) + 0x24, 0x0FFFFFFF); }},
+      {"an index that leads to itself", [=](Ext4Image& image) { image.set_u32(image.first_block(many) + 0x24, 0); }},
+      {"a leaf of zeros", [=](Ext4Image& image) { image.fill(image.first_block(many) + 4096, 4096, 0); }},
+      {"a leaf of ones", [=](Ext4Image& image) { image.fill(image.first_block(many) + 4096, 4096, 0xFF); }},
+      {"a root block of zeros", [](Ext4Image& image) { image.fill(image.first_block(2), 4096, 0); }},
+      {"a root block of ones", [](Ext4Image& image) { image.fill(image.first_block(2), 4096, 0xFF); }},
+  });
+}
+
+TEST_P(BadImage, Lengths) {
+  std::vector<Damage> damages;
+  for (const std::size_t bytes : {0U, 1U, 1023U, 1024U, 2048U, 4096U, 8192U, 65536U, 1U << 20U, 31U << 20U}) {
+    damages.push_back({fmt::format("cut to {} bytes", bytes), [=](Ext4Image& image) { image.bytes().resize(bytes); }});
+  }
+  damages.push_back({"all zeros", [](Ext4Image& image) { image.fill(0, image.bytes().size(), 0); }});
+  damages.push_back({"all ones", [](Ext4Image& image) { image.fill(0, image.bytes().size(), 0xFF); }});
+  survive_all(damages);
+}
+
+// Bytes, blocks and ranges of the metadata, by a seeded generator whose seed is in the name.
+TEST_P(BadImage, Random) {
+  std::vector<Damage> damages;
+  for (unsigned seed = 1; seed <= 24; ++seed) {
+    damages.push_back({fmt::format("seed {}", seed), [seed](Ext4Image& image) {
+                         std::mt19937 random(seed);
+                         const std::uint64_t table = image.inode_table();
+                         const std::uint64_t places[] = {
+                             1024,  4096,         image.block_bitmap(), image.inode_bitmap(),
+                             table, table + 4096, table + 8192,         image.first_block(2)};
+                         for (unsigned i = 0; i <= seed; ++i) {
+                           const std::uint64_t place = places[random() % std::size(places)];
+                           const std::uint64_t at = place + random() % 3000;
+                           if (seed % 3 == 0) {
+                             image.fill(at, random() % 64, static_cast<unsigned char>(random()));
+                           } else {
+                             image.flip(at);
+                           }
+                         }
+                       }});
+  }
+  survive_all(damages);
+}
+
+INSTANTIATE_TEST_SUITE_P(Images, BadImage, ::testing::Values(Flavour::checksums, Flavour::plain), [](const auto& info) {
+  return info.param == Flavour::checksums ? std::string("checksums") : std::string("plain");
+});
+
+}  // namespace
+}  // namespace holdfast::test
