@@ -28,7 +28,7 @@ class Task {
   Task& operator=(const Task&) = delete;
 
   bool done() const { return result_.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
-  // The function's result, once. A thread that has not ended after twenty seconds hangs: the process stops, since it
+  // The function's result, once. A thread that has not ended after a minute hangs: the process stops, since it
   // can neither be joined nor left.
   Value get() {
     stop_unless_done();
@@ -40,7 +40,7 @@ class Task {
 
  private:
   void stop_unless_done() const {
-    if (result_.wait_for(std::chrono::seconds(20)) == std::future_status::ready) return;
+    if (result_.wait_for(std::chrono::seconds(60)) == std::future_status::ready) return;
     static_cast<void>(std::fprintf(stderr, "a thread of this test hangs\n"));
     std::abort();
   }
