@@ -2,7 +2,6 @@
 
 #include <cpuid.h>
 
-#include <array>
 #include <atomic>
 
 namespace holdfast::device {
@@ -18,8 +17,8 @@ LineFlush best_line_flush() {
   return (ebx & bit_CLFLUSHOPT) != 0 ? LineFlush::clflushopt : LineFlush::clflush;
 }
 
-using Line = volatile std::array<char, kLineBytes>*;
-Line at(std::uintptr_t line) { return reinterpret_cast<Line>(line); }
+// The operand of a flush: naming the first byte names the line.
+volatile char& first_byte(std::uintptr_t line) { return *reinterpret_cast<volatile char*>(line); }
 
 }  // namespace
 
@@ -33,13 +32,13 @@ void flush_lines(const void* begin, std::size_t length, LineFlush instruction) {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   switch (instruction) {
     case LineFlush::clwb:
-      for_each_line(begin, length, [](std::uintptr_t line) { asm volatile("clwb %0" : "+m"(*at(line))); });
+      for_each_line(begin, length, [](std::uintptr_t line) { asm volatile("clwb %0" : "+m"(first_byte(line))); });
       break;
     case LineFlush::clflushopt:
-      for_each_line(begin, length, [](std::uintptr_t line) { asm volatile("clflushopt %0" : "+m"(*at(line))); });
+      for_each_line(begin, length, [](std::uintptr_t line) { asm volatile("clflushopt %0" : "+m"(first_byte(line))); });
       break;
     case LineFlush::clflush:
-      for_each_line(begin, length, [](std::uintptr_t line) { asm volatile("clflush %0" : "+m"(*at(line))); });
+      for_each_line(begin, length, [](std::uintptr_t line) { asm volatile("clflush %0" : "+m"(first_byte(line))); });
       break;
   }
 }

@@ -51,21 +51,17 @@ class EveryDevice : public testing::TestWithParam<DeviceCase> {
   static constexpr std::uint64_t kSize = 8 * MiB;
 
   void SetUp() override {
-    if (GetParam().page_size == PageSize::huge_1g) size_ = GiB;
     if (GetParam().kind == Kind::memory) {
       if (GetParam().page_size == PageSize::huge_2m) pages_.emplace(4);
-      if (GetParam().page_size == PageSize::huge_1g) pages_.emplace(1, GiB);
-      if (pages_ && !pages_->missing().empty()) {
-        HF_SKIP_CAPABILITY(GetParam().page_size == PageSize::huge_1g ? "hugetlb-1g" : "hugetlb", pages_->missing());
-      }
-      take(Device::create_memory({size_, GetParam().page_size, "test"}));
+      if (pages_ && !pages_->missing().empty()) HF_SKIP_CAPABILITY("hugetlb", pages_->missing());
+      take(Device::create_memory({kSize, GetParam().page_size, "test"}));
       return;
     }
     const bool disk = GetParam().kind == Kind::disk_file;
     const std::string parent = disk ? test::disk_parent() : test::tmpfs_parent();
     if (parent.empty()) HF_SKIP_CAPABILITY(disk ? "disk" : "tmpfs", "no writable directory of this kind");
     directory_.emplace(parent);
-    take(Device::create_file(directory_->file("pool"), {size_, false}));
+    take(Device::create_file(directory_->file("pool"), {kSize, false}));
   }
   void take(Result<std::unique_ptr<Device>> device) {
     ASSERT_TRUE(device) << device.error().message();
@@ -73,7 +69,6 @@ class EveryDevice : public testing::TestWithParam<DeviceCase> {
   }
   void TearDown() override { fault_point::disarm_all(); }
 
-  std::uint64_t size_ = kSize;
   std::optional<test::HugePages> pages_;
   std::optional<test::ScratchDirectory> directory_;
   std::unique_ptr<Device> device_;
@@ -82,11 +77,9 @@ class EveryDevice : public testing::TestWithParam<DeviceCase> {
 TEST_P(EveryDevice, SaysWhatItIs) {
   const Geometry& geometry = device_->geometry();
   EXPECT_EQ(geometry.kind, GetParam().kind);
-  EXPECT_EQ(geometry.size, size_);
-  EXPECT_EQ(device_->pages().bytes(), size_);
-  const std::uint64_t page = GetParam().page_size == PageSize::huge_1g   ? GiB
-                             : GetParam().page_size == PageSize::huge_2m ? 2 * MiB
-                                                                         : 4 * KiB;
+  EXPECT_EQ(geometry.size, kSize);
+  EXPECT_EQ(device_->pages().bytes(), kSize);
+  const std::uint64_t page = GetParam().page_size == PageSize::huge_2m ? 2 * MiB : 4 * KiB;
   EXPECT_EQ(geometry.page_bytes, page);
   EXPECT_EQ(geometry.survives_reboot, GetParam().kind == Kind::disk_file);
   EXPECT_FALSE(device_->read_only());
@@ -94,7 +87,7 @@ TEST_P(EveryDevice, SaysWhatItIs) {
 
 TEST_P(EveryDevice, WindowIsAlignedForHugeTranslations) {
   const auto address = reinterpret_cast<std::uintptr_t>(device_->window());
-  EXPECT_EQ(address % (size_ >= GiB ? GiB : 2 * MiB), 0U);
+  EXPECT_EQ(address % (2 * MiB), 0U);
 }
 
 TEST_P(EveryDevice, WindowIsLeftOutOfForksAndCoreDumps) {
@@ -121,7 +114,6 @@ TEST_P(EveryDevice, GiveBackMakesZeros) {
   ASSERT_TRUE(device_->reserve(Pfn(0), PageCount(1024)));
   *device_->at(Pfn(0)) = std::byte{1};
   *device_->at(Pfn(1023)) = std::byte{1};
-  if (GetParam().page_size == PageSize::huge_1g) return;
   ASSERT_TRUE(device_->give_back(Pfn(512), PageCount(512)));
   ASSERT_TRUE(device_->reserve(Pfn(512), PageCount(512)));
   EXPECT_EQ(*device_->at(Pfn(0)), std::byte{1});
@@ -196,10 +188,32 @@ TEST_P(EveryDevice, IsClosedWithItsLock) {
 INSTANTIATE_TEST_SUITE_P(Kinds, EveryDevice,
                          testing::Values(DeviceCase{"memory", Kind::memory, PageSize::base_4k},
                                          DeviceCase{"hugetlb", Kind::memory, PageSize::huge_2m},
-                                         DeviceCase{"hugetlb_1g", Kind::memory, PageSize::huge_1g},
                                          DeviceCase{"tmpfs", Kind::tmpfs_file, PageSize::base_4k},
                                          DeviceCase{"disk", Kind::disk_file, PageSize::base_4k}),
                          [](const auto& instance) { return instance.param.name; });
+
+// One test for all, because such a page is dear to have.
+TEST(Device, APageOfOneGiB) {
+  const test::HugePages pages(1, GiB);
+  if (!pages.missing().empty()) HF_SKIP_CAPABILITY("hugetlb-1g", pages.missing());
+  auto device = Device::create_memory({1, PageSize::huge_1g, "giant"});
+  ASSERT_TRUE(device) << device.error().message();
+  EXPECT_EQ((*device)->geometry().page_bytes, GiB);
+  EXPECT_EQ((*device)->geometry().size, GiB);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>((*device)->window()) % GiB, 0U);
+  EXPECT_EQ(pages.available(), 0U) << "it is promised";
+  ASSERT_TRUE((*device)->reserve(Pfn(262143), PageCount(1)));
+  *(*device)->at(GiB - 1) = std::byte{1};
+  EXPECT_TRUE((*device)->give_back(Pfn(1), PageCount(262143))) << "less than a page: nothing to do";
+  EXPECT_EQ(*(*device)->at(GiB - 1), std::byte{1});
+  EXPECT_TRUE((*device)->make_unit(Pfn(0))) << "it is one";
+}
+
+TEST(Device, ALargeDeviceIsAlignedForUnitsOfOneGiB) {
+  auto device = Device::create_memory({3 * GiB, PageSize::base_4k, "large"});
+  ASSERT_TRUE(device) << device.error().message();
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>((*device)->window()) % GiB, 0U);
+}
 
 TEST(Device, AFileCutShortByAnotherProgramIsABusErrorOutcome) {
   const test::ScratchDirectory directory;
