@@ -34,6 +34,10 @@ HugePages::HugePages(unsigned count, std::uint64_t page_bytes)
   }
   flock(lock_, LOCK_EX);
   if (available() >= count) return;
+  if (page_bytes >= GiB) {
+    missing_ = "too few are free; to have one: echo 1 > " + knob;
+    return;
+  }
   restore_ = read_number(knob);
   raised_ = write_number(knob, restore_ + count - available());
   if (!raised_) {

@@ -11,6 +11,7 @@ namespace holdfast::test {
 // While it lives, no other test that uses this class changes the pool (a lock on the kernel's own file).
 class HugePages {
  public:
+  // Pages of 1 GiB are only used where they are free already: making one may take the kernel minutes.
   explicit HugePages(unsigned count, std::uint64_t page_bytes = 2 * MiB);
   ~HugePages();
   HugePages(const HugePages&) = delete;
