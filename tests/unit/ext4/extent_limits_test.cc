@@ -336,6 +336,20 @@ TEST(ExtentLimits, PartsOfClustersStay) {
   EXPECT_TRUE(bed.clean());
 }
 
+TEST(ExtentLimits, WhatStaysOfAClusterPastTheEndIsToBeUnwritten) {
+  Ext4Bed bed(64 * MiB, "-O bigalloc -C 65536", 1);
+  const InodeNumber file = bed.file(0);
+  std::vector<Extent> added;
+  ASSERT_TRUE(allocate_extents(bed.volume(), file, pages(0, 16), Initial::written, added));
+  bed.set_size(file, kPageBytes);
+  EXPECT_EQ(remove_extents(bed.volume(), file, {PageIndex(1), kEndOfFile}, 100).value().raw(), 1u);
+  bed.commit();
+  EXPECT_NE(test::run_program("e2fsck -fn " + bed.image()).status, 0) << "written blocks past the end are an error";
+  ASSERT_TRUE(mark_unwritten(bed.volume(), file, {PageIndex(1), kEndOfFile}));
+  EXPECT_EQ(extents_of(bed, file).size(), 2u);
+  EXPECT_TRUE(bed.clean());
+}
+
 // What ext3 wrote can be read, in all three levels of indirection, and not changed.
 TEST(ExtentLimits, FilesOfExt3CanBeReadOnly) {
   test::ScratchDirectory tree;
