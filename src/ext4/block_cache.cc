@@ -222,6 +222,8 @@ std::byte* BlockCache::modify(BlockRef& ref) {
   return block->data.data();
 }
 
+Status BlockCache::seal(BlockRef& ref) { return ref.block()->dirty ? parts_->seal(*ref.block()) : Status(); }
+
 void BlockCache::forget(std::uint64_t number) {
   Parts& parts = *parts_;
   CachedBlock* block = parts.find(number);

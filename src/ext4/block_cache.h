@@ -115,6 +115,8 @@ class BlockCache {
   T* modify_as(BlockRef& block, std::size_t offset = 0) {
     return reinterpret_cast<T*>(modify(block) + offset);
   }
+  // Sets the checksum of a changed block already now, for a reader that verifies by itself.
+  Status seal(BlockRef& block);
   // The block was freed: its copy and its place in the transaction are dropped.
   void forget(std::uint64_t block);
 

@@ -65,6 +65,9 @@ Status Ext4Format::write_inode(Handle& handle, InodeNumber inode, const Attribut
     return std::move(possible).error().about(fmt::format("inode {}", raw(inode)));
   }
   HF_ASSIGN(RawInode* const raw_inode, volume_->inode(inode));
+  if ((raw_inode->body.i_mode & LINUX_S_IFMT) != mode_bits(attributes.type)) {
+    return damaged(*volume_, fmt::format("inode {}: became a file of another type", raw(inode)));
+  }
   set_attributes(volume_->superblock(), *raw_inode, attributes);
   volume_->inode_changed(inode);
   constexpr std::uint64_t kSmallFileMax = 0x7fffffff;
@@ -254,7 +257,10 @@ filesystem::Space Ext4Format::space() {
   const std::uint64_t cluster_bytes = geometry.blocks_per_cluster() * kBlockBytes;
   filesystem::Space space;
   space.cluster_bytes = cluster_bytes;
-  space.total = (geometry.clusters() - volume_->groups().metadata_clusters()) * cluster_bytes;
+  // mke2fs counts its journal there; other makers may have left it 0.
+  const std::uint64_t metadata = volume_->groups().metadata_clusters();
+  const bool counted = super.s_overhead_clusters >= metadata && super.s_overhead_clusters <= geometry.clusters();
+  space.total = (geometry.clusters() - (counted ? super.s_overhead_clusters : metadata)) * cluster_bytes;
   space.free = allocator.free_clusters() * cluster_bytes;
   const bool wide = (super.s_feature_incompat & EXT4_FEATURE_INCOMPAT_64BIT) != 0;
   const std::uint64_t reserved_blocks =

@@ -30,6 +30,7 @@ class Ext4Format final : public filesystem::Format {
 
   Result<std::unique_ptr<filesystem::Handle>> begin(const filesystem::Reservation& reservation) override;
   Status commit() override;
+  // An image with orphans stays marked as in use whatever `clean` says.
   Status close(bool clean) override;
 
   Result<Attributes> read_inode(InodeNumber inode) override;

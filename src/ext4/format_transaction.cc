@@ -125,7 +125,8 @@ Status Ext4Format::close(bool clean) {
   }
   Status committed = drain_and_commit();
   closed_ = true;
-  if (!committed || !clean) return committed;
+  // Of an image that calls itself clean e2fsck frees the orphans but forgets to take them off the orphan file.
+  if (!committed || !clean || !volume_->orphans().empty()) return committed;
   ext2_super_block& super = volume_->change_superblock();
   super.s_state = static_cast<std::uint16_t>(super.s_state | EXT2_VALID_FS);
   return volume_->commit();

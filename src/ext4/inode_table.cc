@@ -111,13 +111,18 @@ Status InodeTable::seal() {
   return {};
 }
 
+// First those not used since the last time (second chance), then any, down to seven eighths of the limit.
 void InodeTable::trim(std::size_t inodes_max) {
-  if (inodes_.size() - dirty_.size() <= inodes_max) return;
-  for (auto it = inodes_.begin(); it != inodes_.end();) {
-    Cached& cached = *it->second;
-    const bool drop = !cached.dirty && !cached.used;
-    cached.used = false;
-    it = drop ? inodes_.erase(it) : std::next(it);
+  const auto clean = [this] { return inodes_.size() - dirty_.size(); };
+  if (clean() <= inodes_max) return;
+  const std::size_t enough = inodes_max - inodes_max / 8;
+  for (const bool spare_used : {true, false}) {
+    for (auto it = inodes_.begin(); it != inodes_.end() && clean() > enough;) {
+      Cached& cached = *it->second;
+      const bool drop = !cached.dirty && !(spare_used && cached.used);
+      cached.used = false;
+      it = drop ? inodes_.erase(it) : std::next(it);
+    }
   }
 }
 

@@ -36,7 +36,7 @@ class InodeTable {
   Status seal();
   std::size_t dirty() const { return dirty_.size(); }
   std::size_t size() const { return inodes_.size(); }
-  // When there are more inodes than the limit, drops clean ones that were not used since the last time.
+  // When there are more clean inodes than the limit, drops some, those not used lately first.
   void trim(std::size_t inodes_max);
 
   std::uint32_t seed(std::uint32_t inode, std::uint32_t generation) const;

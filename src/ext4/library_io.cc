@@ -66,8 +66,8 @@ errcode_t read_blocks(io_channel channel, unsigned long long block, int count, v
   while (range.length > 0) {
     const std::size_t within = range.offset % kBlockBytes;
     const std::size_t here = std::min<std::uint64_t>(range.length, kBlockBytes - within);
-    const Result<BlockRef> cached = cache.read(range.offset / kBlockBytes, BlockKind::plain);
-    if (!cached) return EXT2_ET_SHORT_READ;
+    Result<BlockRef> cached = cache.read(range.offset / kBlockBytes, BlockKind::plain);
+    if (!cached || !cache.seal(*cached)) return EXT2_ET_SHORT_READ;
     std::memcpy(to, cached->data() + within, here);
     to += here;
     range.offset += here;

@@ -202,6 +202,21 @@ TEST(Format, InodesThatNoNameMayLeadTo) {
   format.expect_clean();
 }
 
+TEST(Format, CloseWithOrphansIsNotClean) {
+  Mounted format;
+  {
+    const auto handle = format->begin(kAny).value();
+    Attributes attributes = plain_file();
+    attributes.links = 0;
+    const InodeNumber inode = format->create_inode(*handle, format->root(), attributes).value();
+    format->add_orphan(*handle, inode).value();
+  }
+  format->close(true).value();
+  EXPECT_NE(test::run_program("dumpe2fs -h " + format.image().path() + " | grep -q 'state:  *clean$'").status, 0);
+  EXPECT_LE(test::run_program("e2fsck -p " + format.image().path()).status, 1);
+  EXPECT_TRUE(test::e2fsck_clean(format.image().path()));
+}
+
 TEST(Format, LimitsOfAttributes) {
   Mounted format;
   const InodeNumber inode = create(*format, "a", 1);
