@@ -75,8 +75,8 @@ class XArray {
   Entry replace(PageIndex index, Entry entry);
   // The entry that covers `index` goes, with its marks.
   void erase(PageIndex index);
-  // One entry in place of the smaller ones that fill its unit. A mark that one of them had is set. False: no memory, and
-  // the tree is as before.
+  // One entry in place of the smaller ones that fill its unit. A mark that one of them had is set. False: no memory,
+  // and the tree is as before.
   [[nodiscard]] bool form(PageIndex index, Entry entry);
   void set_mark(PageIndex index, EntryMark mark);
   void clear_mark(PageIndex index, EntryMark mark);
@@ -173,16 +173,19 @@ class XArray::Cursor {
   Entry entry_;
 };
 
+// Both walks count the shift down by themselves: reading it from each node would put a second load in the chain.
+
 inline Entry XArray::load(PageIndex index) const {
   for (;;) {
     // acquire: partner is the release that published the node.
     Word word = root_.load(std::memory_order_acquire);
     if (word == 0 || !as_node(word)->covers(index.raw())) return {};
-    const Node* node = nullptr;
-    while (is_node(word)) {
-      node = as_node(word);
+    const Node* node = as_node(word);
+    for (unsigned shift = node->shift;; shift -= kStep) {
       // seq_cst: partner is the exchange in replace; mapping.h has the argument.
-      word = node->slots[node->offset_of(index.raw())].load(std::memory_order_seq_cst);
+      word = node->slots[(index.raw() >> shift) % kSlots].load(std::memory_order_seq_cst);
+      if (!is_node(word)) break;
+      node = as_node(word);
     }
     if (is_sibling(word)) {
       word = node->slots[entry_offset(word)].load(std::memory_order_seq_cst);
@@ -200,15 +203,15 @@ inline unsigned XArray::load_run(PageIndex index, unsigned limit, std::array<Ent
     return 1;
   }
   const Node* node = as_node(word);
-  while (node->shift != 0) {
-    word = node->slots[node->offset_of(index.raw())].load(std::memory_order_acquire);
+  for (unsigned shift = node->shift; shift != 0; shift -= kStep) {
+    word = node->slots[(index.raw() >> shift) % kSlots].load(std::memory_order_acquire);
     if (!is_node(word)) {
       out[0] = load(index);
       return 1;
     }
     node = as_node(word);
   }
-  const unsigned offset = node->offset_of(index.raw());
+  const unsigned offset = static_cast<unsigned>(index.raw() % kSlots);
   const unsigned count = limit < kSlots - offset ? limit : kSlots - offset;
   for (unsigned i = 0; i < count; ++i) {
     out[i] = Entry::from_raw(node->slots[offset + i].load(std::memory_order_seq_cst));  // as in load
