@@ -96,9 +96,9 @@ bool Quarantine::is_holding(const Inode& inode) const {
   return holding_ && &*holding_ == &inode;
 }
 
-void Quarantine::set_holding(InodeRef inode) {
-  const MutexLock lock(mutex_);
-  HF_CHECK(!holding_, "two holding inodes");
+void Quarantine::offer_holding(InodeRef inode) {
+  const MutexLock lock(mutex_);  // released before `inode` is, if that is not taken
+  if (holding_) return;
   records_[inode->number] = {};
   holding_ = std::move(inode);
   next_ = PageIndex(0);

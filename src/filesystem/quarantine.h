@@ -50,7 +50,8 @@ class Quarantine {
   // Empty when there is none.
   InodeRef holding() const;
   bool is_holding(const Inode& inode) const;
-  void set_holding(InodeRef inode);
+  // Makes it the holding inode, unless there is one.
+  void offer_holding(InodeRef inode);
   // It has no blocks left; its lock is held. Its eviction follows when the reference goes.
   InodeRef give_up_holding();
   // The next free page index of it, whole clusters; `count` pages from there on are the caller's. Its lock is held.

@@ -87,17 +87,39 @@ Status QuarantineMove::find_copies(Bytes edge) {
   return {};
 }
 
-Status QuarantineMove::get_holding(Handle& handle) {
+// The holding inode, locked. A new one is made in a handle of its own: its lock ranks before handles. Empty and on the
+// orphan list, it is nobody's loss if nothing follows.
+Status QuarantineMove::get_holding() {
   Core& core = inode_.core;
+  Quarantine& quarantine = core.quarantine();
+  for (;;) {
+    holding_ = quarantine.holding();
+    if (!holding_) {
+      HF_TRY(make_holding());
+      continue;
+    }
+    holding_->lock.lock_second_of_rank();
+    locked_ = true;
+    if (quarantine.is_holding(*holding_)) return {};
+    holding_->lock.unlock();  // given up while its lock was waited for
+    locked_ = false;
+  }
+}
+
+Status QuarantineMove::make_holding() {
+  Core& core = inode_.core;
+  Format& format = core.format();
   Attributes attributes;
   attributes.permissions = 0600;
   attributes.accessed = attributes.modified = attributes.changed = attributes.created = file_time_now();
-  Format& format = core.format();
-  HF_ASSIGN(const InodeNumber number, format.create_inode(handle, format.root(), attributes));
-  HF_TRY(format.add_orphan(handle, number));
-  holding_ = core.inodes().insert_new(number, attributes);
-  core.inodes().mark_orphan(*holding_);
-  core.quarantine().set_holding(holding_.share());
+  if (HF_FAULT_POINT("quarantine.inode")) return Error(ENOSPC, inode_.path_hint(), "no inode for what is pinned");
+  HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 2}));
+  HF_ASSIGN(const InodeNumber number, format.create_inode(*handle, format.root(), attributes));
+  HF_TRY(format.add_orphan(*handle, number));
+  InodeRef fresh = core.inodes().insert_new(number, attributes);
+  core.inodes().mark_orphan(*fresh);
+  // Somebody else may have made one meanwhile: then this one, without blocks, goes again.
+  core.quarantine().offer_holding(std::move(fresh));
   return {};
 }
 
@@ -108,24 +130,9 @@ Status QuarantineMove::move() {
   HF_TRY(record_locked(inode_));
   std::size_t extents = copies_.size() * 3;
   for (const Run& run : runs_) extents += run.extents.size() + 2;
-  // The holding inode may be given up while its lock is not held.
-  for (;;) {
-    holding_ = core.quarantine().holding();
-    if (!holding_) break;
-    holding_->lock.lock_second_of_rank();
-    locked_ = true;
-    if (core.quarantine().is_holding(*holding_)) break;
-    holding_->lock.unlock();
-    locked_ = false;
-  }
+  HF_TRY(get_holding());
   HF_ASSIGN(const std::unique_ptr<Handle> handle,
-            format.begin({.inodes = 4, .extents = static_cast<std::uint32_t>(4 * extents + 8)}));
-  if (HF_FAULT_POINT("quarantine.inode")) return Error(ENOSPC, inode_.path_hint(), "no inode for what is pinned");
-  if (!holding_) {
-    HF_TRY(get_holding(*handle));
-    holding_->lock.lock_second_of_rank();
-    locked_ = true;
-  }
+            format.begin({.inodes = 3, .extents = static_cast<std::uint32_t>(4 * extents + 8)}));
   const PageCount cluster = format.cluster();
   std::vector<Extent> fresh(copies_.size());
   for (std::size_t i = 0; i < copies_.size(); ++i) HF_TRY(copy(*handle, copies_[i], fresh[i]));

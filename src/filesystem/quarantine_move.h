@@ -42,7 +42,8 @@ class QuarantineMove {
   };
   Status find_runs(PageRange leaving);
   Status find_copies(Bytes edge);
-  Status get_holding(Handle& handle);
+  Status get_holding();
+  Status make_holding();
   Status copy(Handle& handle, const Run& run, Extent& fresh);
   void set_owner(const Run& run);
 

@@ -248,12 +248,13 @@ Status MemoryFormat::allocate(Handle& handle, InodeNumber inode, PageRange range
   if (HF_FAULT_POINT("format.allocate")) return Error(ENOSPC, "memory format", "made to fail");
   const std::uint64_t cluster = options_.cluster.raw();
   std::vector<std::uint64_t> fresh;  // clusters, by first page index
-  Node before = *at;
   const auto give_up = [&] {
     for (const std::uint64_t index : fresh) {
-      for (std::uint64_t i = 0; i < cluster; ++i) used_[at->blocks.at(index + i).pfn] = 0;
+      for (std::uint64_t i = 0; i < cluster; ++i) {
+        used_[at->blocks.at(index + i).pfn] = 0;
+        at->blocks.erase(index + i);
+      }
     }
-    *at = std::move(before);
     return Error(ENOSPC, "memory format", "the pool is full");
   };
   for (std::uint64_t index = round_down(range.first.raw(), cluster); index < range.end.raw(); index += cluster) {
