@@ -69,7 +69,6 @@ bool BreakState::take_turn(Parker& parker) {
       waiter.reset();
     }
     searched = mark.range.first;
-    HF_MARK("layout.break.marked");
   }
   return true;
 }
@@ -182,7 +181,6 @@ Status Break::again_wait() {
     if (!failure) {
       HF_MARK("layout.break.sleeps");
       const ParkOutcome outcome = parker.park(state.options.deadline);
-      HF_MARK("layout.break.woken");
       if (outcome == ParkOutcome::interrupted) {
         failure = Error(EINTR, fmt::format("inode {}", state.mapping.file().inode), "a signal came");
       }
@@ -199,7 +197,6 @@ std::optional<Commit> Break::commit() {
   HF_CHECK(state.active, "a break commits before its turn");
   const PageRange range = state.mark.range;
   const bool quiet = state.mapping.close_gate(range, kHoldPatience);
-  HF_MARK("layout.commit.gate_closed");
   if (!quiet && !state.detaches()) {
     state.holds = mapping::HoldTables::lasting(state.mapping, range);
     state.reopen();
@@ -221,7 +218,6 @@ std::optional<Commit> Break::commit() {
 Commit::~Commit() {
   if (state_ == nullptr) return;
   state_->reopen();
-  HF_MARK("layout.commit.ended");
 }
 
 PageRange Commit::range() const { return state_->mark.range; }

@@ -111,7 +111,6 @@ bool Mapping::try_activate(BreakMark& mark) {
     return true;
   });
   set_state(mark.id, BreakState::active);
-  HF_MARK("mapping.break.active");
   return true;
 }
 
@@ -137,7 +136,6 @@ void Mapping::unmark(const BreakMark& mark) {
     breaks_.erase(breaks_.begin() + (&record(mark.id) - breaks_.data()));
     breaks_count_.fetch_sub(1, std::memory_order_relaxed);
   }
-  HF_MARK("mapping.break.unmarked");
   wake(break_key());
 }
 

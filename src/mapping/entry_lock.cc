@@ -28,7 +28,7 @@ Mapping::LockWait Mapping::wait_for_lock(PageIndex index, Deadline deadline, boo
     const bool gives_up = outcome == ParkOutcome::timed_out || (outcome == ParkOutcome::interrupted && killable);
     // Either the lock was passed on before the tree lock was retaken, then it is taken all the same and goes on to the
     // next waiter by the caller; or the waiter leaves the queue, then nobody passes it anything.
-    // Tests: EntryLock.GivingUpLeavesTheQueue, EntryLock.GrantThatMeetsADeadlineIsKept.
+    // Tests: EntryLockTest.GivingUpLeavesTheQueue, EntryLockTest.GrantThatMeetsADeadlineIsKept.
     if (gives_up && self.state == LockWaiter::State::waiting) {
       take_out(self);
       return outcome == ParkOutcome::timed_out ? LockWait::timed_out : LockWait::interrupted;

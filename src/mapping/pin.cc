@@ -33,7 +33,6 @@ class Batch {
   Batch& operator=(const Batch&) = delete;
   ~Batch() {
     if (kept_) return;
-    HF_MARK("mapping.pin.undo");
     for (std::size_t i = begin_; i < runs_.size(); ++i) unpin(pages_, runs_[i]);
     runs_.resize(begin_);
   }

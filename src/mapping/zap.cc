@@ -36,12 +36,10 @@ bool Mapping::zap_batch(PageRange& range, std::optional<BusyUnit>& busy) {
 
 std::optional<Mapping::BusyUnit> Mapping::zap(PageRange range) {
   HF_TRACE3(zap, file_.inode, range.first.raw(), range.end.raw());
-  HF_MARK("mapping.zap.begin");
   // acquire: partner is the store in set_translation_remover.
   if (TranslationRemover* const remover = remover_.load(std::memory_order_acquire)) {
     remover->remove_translations(range);
   }
-  HF_MARK("mapping.zap.unmapped");
   std::optional<BusyUnit> busy;
   while (!range.empty() && zap_batch(range, busy)) {
   }
@@ -55,7 +53,6 @@ bool Mapping::remove_batch(PageRange& range) {
     if (!cursor.next()) return false;
     const PageIndex index = cursor.index();
     if (cursor.entry().locked()) {
-      HF_MARK("mapping.remove.met_lock");
       if (wait_for_lock(index, Deadline::never(), false) == LockWait::granted) {
         release_entry(index, entries_.load(index).without_lock());
       }

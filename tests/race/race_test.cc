@@ -511,6 +511,44 @@ TEST_F(Race, UnpinMeetsABreakThatGoesToSleep) {
   }
 }
 
+// The first of two breaks ends while the second is about to sleep in the queue: before it is queued on the key, or
+// after.
+TEST_F(Race, EndOfABreakMeetsTheNextInTheQueue) {
+  insert(5);
+  for (const char* const place : {"layout.break.queued", "layout.break.sleeps"}) {
+    SCOPED_TRACE(place);
+    std::optional<Break> first(std::move(Break::wait(*file_, kWhole, {})).value());
+    MarkStop stop(place);
+    Task second([&] { return break_error(kWhole); });
+    ASSERT_TRUE(stop.wait_until_stopped());
+    first.reset();
+    stop.go_on();
+    EXPECT_EQ(second.get(), 0);
+  }
+}
+
+// Between the zap and the end of a commit nothing is pinned, inserted or copied; afterwards everything is as before.
+TEST_F(Race, EverybodyMeetsACommit) {
+  insert(5);
+  std::optional<Break> one(std::move(Break::wait(*file_, kWhole, {})).value());
+  MarkStop zapped("layout.commit.zapped");
+  Task committer([&] { return one->commit().has_value(); });  // and gives up at once
+  ASSERT_TRUE(zapped.wait_until_stopped());
+  PinnedRun run;
+  EXPECT_EQ(pin(5, run), PinOutcome::absent);
+  EXPECT_FALSE(Hold::try_enter(*file_, pages_at(5)));
+  MarkCount waits("mapping.hold.waits");
+  Task faulter([&] { return insert(5); });
+  ASSERT_TRUE(waits.wait_until(1));
+  EXPECT_FALSE(faulter.done());
+  zapped.go_on();
+  EXPECT_TRUE(committer.get());
+  EXPECT_EQ(faulter.get(), InsertOutcome::inserted);
+  EXPECT_EQ(pin(5, run), PinOutcome::breaking) << "the break goes on";
+  one.reset();
+  unpin(pinned(5));
+}
+
 // A copy enters while a commit closes its gate: turned away, or waited for.
 TEST_F(Race, CopyMeetsACommit) {
   insert(5);

@@ -192,6 +192,22 @@ TEST_F(HoldRace, EndIsNeverMissed) {
     EXPECT_TRUE(closer.get());
     file_->open_gate(pages_at(0, 10));
   }
+  {  // the hold has ended and has not woken anybody yet: the closer finds it gone, and is woken for nothing later
+    Task holder([&] { return Hold::try_enter(*file_, pages_at(5)); });
+    std::optional<Hold> hold = holder.get();
+    const LastingHolds asked = HoldTables::lasting(*file_, pages_at(5));
+    MarkStop left("mapping.hold.left");
+    Task leaver([&] {
+      hold.reset();
+      return true;
+    });
+    ASSERT_TRUE(left.wait_until_stopped());
+    EXPECT_TRUE(asked.ended());
+    EXPECT_TRUE(file_->close_gate(pages_at(0, 10), 1h));
+    left.go_on();
+    EXPECT_TRUE(leaver.get());
+    file_->open_gate(pages_at(0, 10));
+  }
   {  // the closer asked and sleeps: the end wakes it
     auto hold = Hold::try_enter(*file_, pages_at(5));
     MarkCount waits("mapping.gate.waits");
