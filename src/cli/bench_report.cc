@@ -1,3 +1,4 @@
+// The outcomes as text: a table, JSON, and a self-contained page with plots.
 #include <fmt/format.h>
 #include <sys/utsname.h>
 #include <unistd.h>

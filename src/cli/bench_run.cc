@@ -1,3 +1,4 @@
+// Running a case: its rounds, and the figures that are drawn from them.
 #include <algorithm>
 #include <cmath>
 #include <utility>

@@ -1,3 +1,4 @@
+// Mounting: a device with an ext4 image on it becomes a Format.
 #include "ext4/ext4.h"
 #include "ext4/format.h"
 

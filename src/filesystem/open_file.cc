@@ -1,3 +1,4 @@
+// An open file: what its opening reserves and what its end gives back.
 #include "base/wait_queue.h"
 #include "filesystem/allocation.h"
 #include "filesystem/core.h"

@@ -1,3 +1,4 @@
+// Pins of many ranges: all or none, taken in an order that no two callers can cross.
 #include <algorithm>
 #include <cerrno>
 #include <numeric>
