@@ -66,7 +66,7 @@ TEST(Parker, ASignalHandlerInterrupts) {
 }
 
 TEST(Parker, HandsATurnToAndFro) {
-  constexpr int kRounds = 5'000;
+  constexpr int kRounds = 2'000;
   Parker mine;
   Parker theirs;
   int turn = 0;  // guarded by whose turn it is: ThreadSanitizer checks what unpark and park promise

@@ -20,6 +20,7 @@ namespace {
 
 constexpr Pfn kPage{3};
 constexpr auto kLong = std::chrono::seconds(20);
+constexpr auto kStress = std::chrono::milliseconds(500);  // stress ends after its rounds or this, whichever is first
 
 struct Owner final : PageOwner {
   void last_put(Pfn /*first*/, Order /*order*/) noexcept override { told.fetch_add(1); }
@@ -38,23 +39,28 @@ ParkOutcome wait_idle(PageMap& map) {
 TEST(PageMap, NoWakeIsLost) {
   const auto map = make_map();
   ASSERT_TRUE(map->track(kPage, kOrder4K, 0, PageIndex(0)));
-  constexpr int kRounds = 20'000;
+  constexpr int kRounds = 3'000;
+  const Deadline end = Deadline::after(kStress);
+  std::atomic<bool> stop{false};
   std::atomic<int> pinned{0};
   std::atomic<int> seen_idle{0};
   std::thread holder([&] {
-    for (int round = 1; round <= kRounds; ++round) {
+    for (int round = 1; !stop.load(); ++round) {
       while (map->try_pin(kPage, kOrder4K) != TakeOutcome::taken) std::this_thread::yield();
       pinned.store(round);
+      pinned.notify_one();
       // Half of the rounds with a second pin, so that both an unpin to one and one to none are raced.
       if (round % 2 == 0 && map->try_pin(kPage, kOrder4K) == TakeOutcome::taken) map->unpin(kPage, kOrder4K);
       map->unpin(kPage, kOrder4K);
-      while (seen_idle.load() < round) std::this_thread::yield();
+      seen_idle.wait(round - 1);
     }
   });
-  for (int round = 1; round <= kRounds; ++round) {
-    while (pinned.load() < round) std::this_thread::yield();
+  for (int round = 1; !stop.load(); ++round) {
+    pinned.wait(round - 1);
     ASSERT_EQ(wait_idle(*map), ParkOutcome::unparked) << round;
+    stop.store(round == kRounds || end.passed());
     seen_idle.store(round);
+    seen_idle.notify_one();
   }
   holder.join();
   map->untrack(kPage, kOrder4K);
@@ -170,7 +176,7 @@ TEST(PageMap, CloseWaitsForTheAssociationThatBegan) {
     map->close();
     closed.store(true);
   });
-  for (int i = 0; i < 1'000; ++i) {
+  for (int i = 0; i < 100; ++i) {
     std::this_thread::yield();
     ASSERT_FALSE(closed.load());
   }
@@ -198,7 +204,7 @@ TEST(PageMap, AnOwnerOutlivesTheUpcallThatBegan) {
     owner.reset();  // AddressSanitizer sees an upcall to it from now on
     removed.store(true);
   });
-  for (int i = 0; i < 1'000; ++i) {
+  for (int i = 0; i < 100; ++i) {
     std::this_thread::yield();
     ASSERT_FALSE(removed.load());
   }
@@ -218,25 +224,28 @@ TEST(PageMap, MoveRacesWithTheLastUnpin) {
   const OwnerId new_id = map->add_owner(after);
   std::atomic<int> round{0};
   std::atomic<int> released{0};
-  constexpr int kRounds = 10'000;
+  constexpr int kRounds = 3'000;
+  constexpr int kStop = -1;
+  const Deadline end = Deadline::after(kStress);
   std::thread releaser([&] {
-    for (int i = 1; i <= kRounds; ++i) {
-      for (int spins = 0; round.load() < i; ++spins) {
-        if (spins > 1'000) std::this_thread::yield();  // at once where it can be, for the race; without hogging a core
-      }
+    for (int i = 1;; ++i) {
+      round.wait(i - 1);
+      if (round.load() == kStop) return;
       map->unpin(kPage, kOrder4K);
       released.store(i);
+      released.notify_one();
     }
   });
-  for (int i = 1; i <= kRounds; ++i) {
+  for (int i = 1; i <= kRounds && !end.passed(); ++i) {
     const int old_told = before.told.load();
     const int new_told = after.told.load();
     ASSERT_TRUE(map->track(kPage, kOrder4K, old_id, PageIndex(0)));
     ASSERT_EQ(map->try_pin(kPage, kOrder4K), TakeOutcome::taken);
     map->untrack(kPage, kOrder4K);
     round.store(i);
+    round.notify_one();
     const CountWord at_move = map->set_owner(kPage, kOrder4K, new_id, PageIndex(1));
-    while (released.load() < i) std::this_thread::yield();
+    released.wait(i - 1);
     if (at_move.refcount() > 0) {
       ASSERT_EQ(after.told.load(), new_told + 1) << "moved while held, and the new owner heard nothing";
       ASSERT_EQ(before.told.load(), old_told);
@@ -245,6 +254,8 @@ TEST(PageMap, MoveRacesWithTheLastUnpin) {
     }
     ASSERT_EQ(map->references(), 0U);
   }
+  round.store(kStop);
+  round.notify_one();
   releaser.join();
   map->remove_owner(old_id);
   map->remove_owner(new_id);
@@ -266,8 +277,8 @@ TEST(PageMap, CountsComeOutEvenUnderChurn) {
     }
   });
   int last_by_unpin = 0;
-  constexpr int kRounds = 30'000;
-  for (int i = 0; i < kRounds; ++i) {
+  const Deadline end = Deadline::after(kStress);
+  for (int i = 0; !end.passed(); ++i) {
     ASSERT_TRUE(map->track(kPage, kOrder4K, id, PageIndex(0)));
     if (i % 3 == 0) map->set_break(kPage, kOrder4K);
     const CountWord after = map->untrack(kPage, kOrder4K);
@@ -297,7 +308,8 @@ TEST(PageMap, NoPinEntersAMarkedUnit) {
       map->unpin(kPage, kOrder4K);
     }
   });
-  for (int i = 0; i < 5'000; ++i) {
+  const Deadline end = Deadline::after(kStress);
+  while (!end.passed()) {
     map->set_break(kPage, kOrder4K);
     ASSERT_EQ(wait_idle(*map), ParkOutcome::unparked);
     quiet.store(true);
@@ -320,7 +332,7 @@ TEST(PageMap, DrainedExactlyOnceWhoeverIsLast) {
     std::atomic<int> times{0};
     std::unique_ptr<PageMap> map;
   };
-  for (int round = 0; round < 400; ++round) {
+  for (int round = 0; round < 100; ++round) {
     Keeper keeper;
     keeper.map = make_map(&keeper);
     PageMap& map = *keeper.map;
