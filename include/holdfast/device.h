@@ -63,7 +63,7 @@ class Device {
 
 struct FormatOptions {
   std::uint64_t cluster = 4 * KiB;  // unit of allocation: a power of two, 4 KiB to 2 MiB
-  std::string label;                // at most 16 bytes
+  std::string label = {};           // at most 16 bytes
   bool force = false;               // also when the device holds a file system already
 };
 

@@ -141,6 +141,11 @@ Status Ext4Format::mark_written(Handle& handle, InodeNumber inode, PageRange ran
   return ext4::mark_written(*volume_, inode, range);
 }
 
+Status Ext4Format::mark_unwritten(Handle& handle, InodeNumber inode, PageRange range) {
+  const Changing lock(*this, handle);
+  return ext4::mark_unwritten(*volume_, inode, range);
+}
+
 Result<PageIndex> Ext4Format::remove(Handle& handle, InodeNumber inode, PageRange range, std::uint32_t extents_max) {
   const Changing lock(*this, handle);
   return remove_extents(*volume_, inode, range, extents_max);

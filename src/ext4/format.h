@@ -48,6 +48,7 @@ class Ext4Format final : public filesystem::Format {
   Status allocate(filesystem::Handle& handle, InodeNumber inode, PageRange range, filesystem::Initial initial,
                   std::vector<filesystem::Extent>& added) override;
   Status mark_written(filesystem::Handle& handle, InodeNumber inode, PageRange range) override;
+  Status mark_unwritten(filesystem::Handle& handle, InodeNumber inode, PageRange range) override;
   Result<PageIndex> remove(filesystem::Handle& handle, InodeNumber inode, PageRange range,
                            std::uint32_t extents_max) override;
   Status move(filesystem::Handle& handle, InodeNumber from, PageRange range, InodeNumber to,

@@ -131,6 +131,9 @@ class Format {
   virtual Status allocate(Handle& handle, InodeNumber inode, PageRange range, Initial initial,
                           std::vector<Extent>& added) = 0;
   virtual Status mark_written(Handle& handle, InodeNumber inode, PageRange range) = 0;
+  // The reverse, for blocks that stay in a cluster past the end of the file: written blocks there are damage to e2fsck.
+  // Holes of the range stay holes.
+  virtual Status mark_unwritten(Handle& handle, InodeNumber inode, PageRange range) = 0;
   // Takes the blocks of the range out of the inode and frees them; they are handed out again only after the commit.
   // Precondition: nobody can reach their pages. Whole clusters only: what covers part of a cluster stays.
   // `end` may be kEndOfFile. At most `extents_max` extents a call: returns where it stopped (the end of the range when

@@ -83,7 +83,7 @@ Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) {
   return {};
 }
 
-Status remove_in_steps(Inode& inode, PageRange range, bool shrinks) {
+Status remove_in_steps(Inode& inode, PageRange range, bool shrinks, PageRange past_the_end) {
   if (range.empty() && !shrinks) return {};
   Format& format = inode.core.format();
   bool on_orphan_list = inode.attributes.links == 0;
@@ -97,6 +97,7 @@ Status remove_in_steps(Inode& inode, PageRange range, bool shrinks) {
     }
     range.end = done;
     if (shrinks && first) {
+      if (!past_the_end.empty()) HF_TRY(format.mark_unwritten(*handle, inode.number, past_the_end));
       HF_TRY(format.write_inode(*handle, inode.number, inode.attributes));
       if (!range.empty() && !on_orphan_list) {
         HF_TRY(format.add_orphan(*handle, inode.number));
@@ -128,13 +129,21 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
   note_change(inode);
   if (new_size) inode.attributes.size = *new_size;
   inode.attributes_unrecorded = true;
-  if (Status removed = remove_in_steps(inode, plan.whole, new_size.has_value()); !removed) {
+  // What stays of the last cluster. Its entries go with this break, so whoever pins it later has it written again.
+  const PageRange past_the_end =
+      new_size ? PageRange{page_after(*new_size), std::max(page_after(*new_size), plan.whole.first)} : PageRange{};
+  forget_unrecorded(inode, past_the_end);
+  if (Status removed = remove_in_steps(inode, plan.whole, new_size.has_value(), past_the_end); !removed) {
     inode.attributes.size = old_size;
     inode.extents.forget();
     return removed;
   }
   HF_MARK("removal.blocks_are_out");
   inode.extents.remove(plan.whole);
+  for (Extent stays : inode.extents.list(past_the_end)) {
+    stays.unwritten = true;
+    inode.extents.add(stays);
+  }
   if (new_size) {
     inode.attributes_unrecorded = false;
     inode.ahead_end = PageIndex(0);
@@ -146,6 +155,7 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
     if (!edge.empty()) HF_TRY(zero_bytes(inode, edge.begin, edge.end));
   }
   commit.remove_entries();
+  if (on_pinned == OnPinned::detach) HF_TRY(track_pinned(inode, commit, plan.whole));
   detached.hand_over();
   HF_TRACE3(take_out, raw(inode.number), cut.begin, cut.end);
   return {};

@@ -293,6 +293,18 @@ Status MemoryFormat::mark_written(Handle& handle, InodeNumber inode, PageRange r
   return {};
 }
 
+Status MemoryFormat::mark_unwritten(Handle& handle, InodeNumber inode, PageRange range) {
+  const std::lock_guard lock(mutex_);
+  HF_ASSIGN(Node* const at, node(inode));
+  MemoryHandle::of(handle).touch(inode);
+  MemoryHandle::of(handle).count_extents(2);
+  for (std::uint64_t index = range.first.raw(); index < range.end.raw(); ++index) {
+    const auto block = at->blocks.find(index);
+    if (block != at->blocks.end()) block->second.unwritten = true;
+  }
+  return {};
+}
+
 Result<PageIndex> MemoryFormat::remove(Handle& handle, InodeNumber inode, PageRange range, std::uint32_t extents_max) {
   const std::lock_guard lock(mutex_);
   HF_ASSIGN(Node* const at, node(inode));

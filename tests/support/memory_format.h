@@ -71,6 +71,7 @@ class MemoryFormat final : public filesystem::Format {
   Status allocate(filesystem::Handle& handle, filesystem::InodeNumber inode, PageRange range,
                   filesystem::Initial initial, std::vector<filesystem::Extent>& added) override;
   Status mark_written(filesystem::Handle& handle, filesystem::InodeNumber inode, PageRange range) override;
+  Status mark_unwritten(filesystem::Handle& handle, filesystem::InodeNumber inode, PageRange range) override;
   Result<PageIndex> remove(filesystem::Handle& handle, filesystem::InodeNumber inode, PageRange range,
                            std::uint32_t extents_max) override;
   Status move(filesystem::Handle& handle, filesystem::InodeNumber from, PageRange range, filesystem::InodeNumber to,
