@@ -94,14 +94,21 @@ Status drop_ahead(Inode& inode) {
   const PageCount cluster = inode.core.format().cluster();
   range.first = PageIndex(round_up(range.first.raw(), cluster.raw()));
   if (range.empty()) return {};
-  // A writer may be filling them at this moment: then they stay.
-  const bool quiet = inode.mapping.close_gate(range, Nanoseconds(0));
+  return give_back(inode, range, Nanoseconds(0));
+}
+
+Status give_back(Inode& inode, PageRange range, Nanoseconds patience) {
+  // A writer may be filling the blocks at this moment, and a unit that holds the end of the file may have been tracked
+  // with them: then they stay. Behind the closed gate neither begins.
+  const bool quiet = inode.mapping.close_gate(range, patience);
   Status status;
-  if (quiet && !inode.mapping.zap(range)) {
+  if (quiet && inode.mapping.round_to_units(range) == range && !inode.mapping.zap(range)) {
     inode.removals.fetch_add(1, std::memory_order_release);  // W3; partner: the loads in write.cc
     status = remove_in_steps(inode, range);
-    if (status) inode.extents.remove(range);
-    inode.mapping.remove(range);
+    if (status) {
+      inode.extents.remove(range);
+      inode.mapping.remove(range);
+    }
   }
   inode.mapping.open_gate(range);
   return status;

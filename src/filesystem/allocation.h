@@ -5,6 +5,7 @@
 // unused go when the last handle does, or when the pool runs out of space.
 #pragma once
 
+#include "base/clock.h"
 #include "filesystem/inode.h"
 
 namespace holdfast::filesystem {
@@ -15,12 +16,16 @@ enum class Ahead : std::uint8_t {
 };
 
 // Every page of the range has a block afterwards. ENOSPC (also after a commit, which makes freed blocks usable):
-// nothing was added. At most 2 MiB a call.
+// nothing was added. The range is at most 128 MiB.
 Status fill_holes(Inode& inode, PageRange range, Ahead ahead) HF_REQUIRES(inode.lock);
 
 // Gives back blocks ahead of the file, unless a pin, an entry or a copy in progress is in the way.
 Status drop_ahead(Inode& inode) HF_REQUIRES(inode.lock);
-// The same for every inode: true when that freed something. No lock is held. Used when space runs out.
+// Frees unwritten blocks that nobody asked to keep, or leaves them: when a copy into them outlasts the patience, a unit
+// was tracked with them, or a pin holds them.
+Status give_back(Inode& inode, PageRange range, Nanoseconds patience) HF_REQUIRES(inode.lock);
+
+// drop_ahead for every inode: true when that freed something. No lock is held. Used when space runs out.
 bool drop_all_ahead(Core& core);
 
 }  // namespace holdfast::filesystem

@@ -38,14 +38,10 @@ Result<std::vector<PageRange>> holes_of(Inode& inode, PageRange range) HF_REQUIR
   return holes;
 }
 
-// Blocks that were added a moment ago go again. A writer may be filling some of them: those stay, unwritten.
+// Blocks that were added a moment ago go again. Those that somebody touched meanwhile stay, unwritten.
 void take_back(Inode& inode, const std::vector<PageRange>& added) HF_REQUIRES(inode.lock) {
   for (const PageRange& range : added) {
-    if (inode.mapping.close_gate(range, layout::kHoldPatience)) {
-      inode.removals.fetch_add(1, std::memory_order_release);  // W3
-      if (remove_in_steps(inode, range)) inode.extents.remove(range);
-    }
-    inode.mapping.open_gate(range);
+    if (Status taken = give_back(inode, range, layout::kHoldPatience); !taken) inode.core.note_failure(taken.error());
   }
 }
 

@@ -38,6 +38,7 @@ Result<bool> commit_zero(Inode& inode, layout::Break& broken, std::uint64_t offs
       inode.removals.fetch_add(1, std::memory_order_release);  // W3
       HF_TRY(detached.move());
       commit->remove_entries();
+      HF_TRY(track_pinned(inode, *commit, {}));
       detached.hand_over();
     }
   }

@@ -216,6 +216,30 @@ void QuarantineMove::hand_over() {
   inode_.core.worker().request(*holding_->release_hook);
 }
 
+Status track_pinned(Inode& inode, const layout::Commit& commit, PageRange left) {
+  const PageRange whole = commit.range();
+  // What stays lies within a unit in front of what left, and within one behind it.
+  const PageRange parts[] = {
+      {whole.first, left.empty() ? whole.end : std::min(whole.end, left.first)},
+      {left.empty() ? whole.end : std::max(whole.first, left.end), whole.end},
+  };
+  for (const PageRange& part : parts) {
+    const PageIndex end = part.end == kEndOfFile ? part.first : part.end;
+    for (PageIndex at = part.first; at < end;) {
+      HF_ASSIGN(const Found found, locate(inode, at));
+      const PageIndex stop = std::min(at + found.count, end);
+      const bool has_block = found.kind != Found::Kind::hole;
+      for (PageCount page; has_block && at + page < stop; page += PageCount(1)) {
+        if (inode.core.pages().idle(found.pfn + page)) continue;
+        const auto inserted = inode.mapping.insert(at + page, found.pfn + page, kOrder4K, Deadline::never());
+        if (!inserted) return Error(inserted.error());
+      }
+      at = stop;
+    }
+  }
+  return {};
+}
+
 // The counts that keep a page of the run may be its own or those of a unit around it, whose entry is gone.
 void QuarantineMove::set_owner(const Run& run) {
   pagemap::PageMap& pages = inode_.core.pages();

@@ -17,6 +17,10 @@
 
 namespace holdfast::filesystem {
 
+// A break by detach takes the entries of whole units away. Pages of such a unit that stay in the file and are pinned
+// through it get entries of their own again: a later break finds pins by entries. Before the Commit ends.
+Status track_pinned(Inode& inode, const layout::Commit& commit, PageRange left) HF_REQUIRES(inode.lock);
+
 class QuarantineMove {
  public:
   using Bytes = std::pair<std::uint64_t, std::uint64_t>;  // [first, second) of the file

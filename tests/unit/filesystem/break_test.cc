@@ -251,6 +251,8 @@ TEST_F(Breaks, DetachOfPartOfAPinnedUnit) {
   ASSERT_EQ(code_of(truncate(file, 3 * MiB + 100, OnPinned::detach)), 0);
   settle();
   EXPECT_EQ(core_->quarantine().bytes(), MiB);
+  Task cutting([&] { return code_of(truncate(file, 2 * MiB, OnPinned::fail)); });
+  EXPECT_EQ(cutting.get(), EBUSY) << "what stays of the unit is pinned still";
   // The half that stays is pinned still: unlinked now, it waits as well.
   ASSERT_TRUE(unlink("/file"));
   file.reset();
