@@ -10,6 +10,13 @@ namespace {
 // The tail looks like a free record of a file type that does not exist; its last four bytes are the checksum.
 constexpr RecordHeader kTail{0, kRecordBytesMin, 0, 0xde};
 
+// The length alone: a search is as fast as it gets from record to record, and this is the shortest way.
+std::uint32_t length_at(const std::byte* block, std::uint32_t at) {
+  std::uint16_t bytes = 0;
+  std::memcpy(&bytes, block + at + offsetof(RecordHeader, bytes), sizeof bytes);
+  return bytes;
+}
+
 void put_header(std::byte* block, std::uint32_t at, const RecordHeader& header) {
   std::memcpy(block + at, &header, sizeof header);
 }
@@ -62,35 +69,27 @@ const char* tail_damage(const std::byte* block, const BlockShape& shape) {
 }
 
 Search search(const std::byte* block, const BlockShape& shape, std::string_view name, std::uint32_t need) {
-  Search result;
-  result.damage = tail_damage(block, shape);
-  result.damaged_at = shape.end;
-  if (result.damage != nullptr) return result;
+  const auto damaged = [](const char* what, std::uint32_t at) {
+    return Search{what, at, kNoRecord, kNoRecord, kNoRecord};
+  };
+  if (const char* damage = tail_damage(block, shape)) return damaged(damage, shape.end);
   const NameMatcher matcher(name);
   std::uint32_t before = kNoRecord;
+  std::uint32_t with_room = kNoRecord;
   for (std::uint32_t at = 0; at < shape.end;) {
-    result.damaged_at = at;
-    if (shape.end - at < kRecordBytesMin) {
-      result.damage = "bytes behind the last record";
-      return result;
-    }
+    if (shape.end - at < kRecordBytesMin) return damaged("bytes behind the last record", at);
     const RecordHeader header = header_at(block, at);
-    result.damage = record_damage(header, at, shape);
-    if (result.damage != nullptr) return result;
+    if (const char* damage = record_damage(header, at, shape)) return damaged(damage, at);
     std::uint32_t room = header.bytes;
     if (header.inode != 0) {
-      if (header.name_bytes == name.size() && matcher.matches(block + at)) {
-        result.found = at;
-        result.before = before;
-        return result;
-      }
+      if (header.name_bytes == name.size() && matcher.matches(block + at)) return {nullptr, 0, at, before, with_room};
       room -= record_bytes(header.name_bytes);
     }
-    if (room >= need && result.room == kNoRecord) result.room = at;
+    if (room >= need && with_room == kNoRecord) with_room = at;
     before = at;
-    at += header.bytes;
+    at += length_at(block, at);
   }
-  return result;
+  return {nullptr, 0, kNoRecord, kNoRecord, with_room};
 }
 
 void make_empty(std::byte* block, const BlockShape& shape) { BlockWriter(block, shape).finish(); }
