@@ -43,6 +43,9 @@ void append(std::vector<Item>& items, const Item& item) {
   }
 }
 
+// Pages of a file are numbered with 32 bits.
+constexpr PageIndex kFilePagesEnd{std::uint64_t{1} << 32};
+
 constexpr std::uint64_t pack(std::uint64_t first, std::uint64_t end) { return first << 32 | end; }
 constexpr std::uint64_t tail_first(std::uint64_t tail) { return tail >> 32; }
 constexpr std::uint64_t tail_end(std::uint64_t tail) { return tail & 0xFFFFFFFFU; }
@@ -282,6 +285,8 @@ void ExtentCache::mark_written(PageRange range) {
 }
 
 void ExtentCache::remove(PageRange range) {
+  // A file ends long before kEndOfFile does, whose bytes no number can say.
+  range.end = std::min(range.end, kFilePagesEnd);
   if (range.empty()) return;
   const MutexLock lock(lock_);
   fold_tail();
