@@ -213,6 +213,7 @@ TEST_P(Model, FilesHoldWhatWasWritten) {
     // What was recorded is what is read after the file was forgotten.
     pins_.clear();
     file_.reset();
+    settle();
     {
       const MutexLock turn(core_->worker().turn());
       core_->inodes().drop_unused();
