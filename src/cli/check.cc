@@ -66,8 +66,9 @@ class Check final : public Command {
     }
     if (interrupted()) return complain_as(io, check_interrupt().error());
     // A pool that we cannot mount for another reason than damage is not for e2fsck to judge either.
+    if (code == kCouldNotRun) return code;
     std::optional<E2fsckVerdict> second;
-    if (!alone_ && readable_by_tools(carrier) && code != kCouldNotRun) {
+    if (!alone_ && readable_by_tools(carrier)) {
       Result<std::optional<E2fsckVerdict>> verdict = ask_e2fsck(pool);
       if (!verdict) return complain_as(io, verdict.error());
       second = std::move(verdict).value();
@@ -93,7 +94,7 @@ class Check final : public Command {
     if (!readable_by_tools(carrier)) {
       return fmt::format("not asked: it cannot read a {}; see holdfast image export", carrier_text(carrier));
     }
-    return "not asked: it is not installed, or the pool did not get so far";
+    return "not asked: it is not installed";
   }
 
   static void print(Io& io, const std::string& pool, const CheckReport& report, bool mounted,

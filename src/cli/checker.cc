@@ -84,8 +84,7 @@ class Checker {
     const DirectoryEntry* before = nullptr;
     for (const DirectoryEntry& entry : *entries) {
       ++report_.names;
-      if (entry.name.empty() || entry.name.find('/') != std::string::npos ||
-          entry.name.find('\0') != std::string::npos) {
+      if (!is_sound_name(entry.name)) {
         problem(path, fmt::format("holds the unsound name '{}'", entry.name));
         continue;
       }

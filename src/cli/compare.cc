@@ -24,17 +24,6 @@ Result<std::uint64_t> data_from(const SourceFile& file, std::uint64_t offset, st
   return data;
 }
 
-// Reads until `into` is full or the file ends.
-Result<std::size_t> read_whole(const SourceFile& file, std::uint64_t offset, std::span<std::byte> into) {
-  std::size_t got = 0;
-  while (got < into.size()) {
-    HF_ASSIGN(const std::size_t more, file.read(offset + got, into.subspan(got)));
-    if (more == 0) break;
-    got += more;
-  }
-  return got;
-}
-
 }  // namespace
 
 Comparer::Comparer(const Tree& original, const Tree& copy, const CompareOptions& options, Progress& progress, Io& io)
@@ -65,8 +54,7 @@ Status Comparer::compare_pair(const Pair& pair, std::vector<Pair>& pending) {
   const auto& [original, copy] = pair;
   HF_ASSIGN(const Node a, original_.look(original));
   if (options_.skip && a.identity == *options_.skip) return {};
-  // The copy of a directory may be reached through a link that was there before.
-  HF_ASSIGN(const Node b, a.kind == FileKind::directory ? copy_.look_following(copy) : copy_.look(copy));
+  HF_ASSIGN(const Node b, copy_.look(copy));
   if (a.kind != b.kind) {
     differ(copy, fmt::format("is a {}, not a {}", kind_text(b.kind), kind_text(a.kind)));
     return {};

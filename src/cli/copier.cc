@@ -98,14 +98,19 @@ Status Copier::copy_directory(const Step& step, const Node& node, std::vector<St
   HF_ASSIGN(const std::vector<std::string> names, from_.names(step.from));
   if (Status made = to_.make_directory(step.to); !made) {
     if (made.error().code() != EEXIST) return made;
-    HF_ASSIGN(const Node there, to_.look_following(step.to));
+    // Not through a symbolic link: what it leads to is not ours to fill.
+    HF_ASSIGN(const Node there, to_.look(step.to));
     if (there.kind != FileKind::directory) {
       return Error(ENOTDIR, to_.describe(step.to), "is there already and not a directory, and the source is one");
     }
   }
   steps.push_back({step.from, step.to, node, false});
   std::for_each(names.rbegin(), names.rend(), [&](const std::string& name) {
-    steps.push_back({join(step.from, name), join(step.to, name), std::nullopt, false});
+    if (is_sound_name(name)) {
+      steps.push_back({join(step.from, name), join(step.to, name), std::nullopt, false});
+    } else {
+      fail(Error(EUCLEAN, from_.describe(step.from), fmt::format("holds the unsound name '{}'", name)));
+    }
   });
   return {};
 }

@@ -99,6 +99,16 @@ class Bytes {
 
 }  // namespace
 
+Result<std::size_t> read_whole(const SourceFile& file, std::uint64_t offset, std::span<std::byte> into) {
+  std::size_t got = 0;
+  while (got < into.size()) {
+    HF_ASSIGN(const std::size_t more, file.read(offset + got, into.subspan(got)));
+    if (more == 0) break;
+    got += more;
+  }
+  return got;
+}
+
 bool same_time(TimeStamp a, TimeStamp b) { return a.seconds == b.seconds && a.nanoseconds == b.nanoseconds; }
 
 Result<std::uint64_t> copy_bytes(const SourceFile& from, const std::string& from_name, NewFile& to,

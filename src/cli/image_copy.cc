@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <vector>
 
 #include <holdfast/filesystem.h>
 
 #include "base/result.h"
 #include "base/units.h"
+#include "cli/copy_bytes.h"
 #include "cli/host_file.h"
 #include "cli/host_tree.h"
 #include "cli/interrupt.h"
@@ -28,11 +28,6 @@ namespace {
 constexpr std::size_t kPiece = MiB;
 constexpr std::size_t kBlock = 4 * KiB;
 
-bool is_zero(std::span<const std::byte> bytes) {
-  return bytes.empty() ||
-         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
-}
-
 // Runs of blocks of `bytes` that are alike in being zeros or not: visit(begin, length, zero) for each.
 template <typename Visit>
 Status each_run(std::span<const std::byte> bytes, Visit visit) {
@@ -45,16 +40,6 @@ Status each_run(std::span<const std::byte> bytes, Visit visit) {
     begin = end;
   }
   return {};
-}
-
-Result<std::size_t> read_whole(const SourceFile& file, std::uint64_t offset, std::span<std::byte> into) {
-  std::size_t got = 0;
-  while (got < into.size()) {
-    HF_ASSIGN(const std::size_t more, file.read(offset + got, into.subspan(got)));
-    if (more == 0) break;
-    got += more;
-  }
-  return got;
 }
 
 // Calls write(offset, bytes, zero) for runs of [0, size) in order. Holes of the source come as zeros without bytes
@@ -96,20 +81,21 @@ Status publish(HostTree& host, NewFile& image, const std::string& file, bool for
 }
 
 // Whether the start of the pool, where every file system keeps something, holds anything.
-Result<bool> is_empty(const Device& device) {
-  std::vector<std::byte> start(static_cast<std::size_t>(std::min<std::uint64_t>(device.size(), kPiece)));
-  HF_TRY(read_window(device, 0, start));
-  return is_zero(start);
+Result<bool> is_empty(const SourceFile& pool) {
+  std::vector<std::byte> start(kPiece);
+  HF_ASSIGN(const std::size_t got, read_whole(pool, 0, start));
+  return is_zero(std::span(start).first(got));
 }
 
 // Writes the runs of an image into a device's window; block 0, which makes an image of it, last.
 class Importer {
  public:
-  Importer(const SourceFile& source, std::string name, Device& device, bool fresh)
-      : source_(source), name_(std::move(name)), device_(device), fresh_(fresh) {}
+  // `pool`: the bytes of the device, for reading.
+  Importer(const SourceFile& source, std::string name, Device& device, const SourceFile& pool, bool fresh)
+      : source_(source), name_(std::move(name)), device_(device), pool_(pool), fresh_(fresh) {}
 
   Result<std::uint64_t> import(std::uint64_t size, Progress& progress) {
-    HF_TRY(zero_window(device_, 0, kBlock));
+    HF_TRY(zero_window(device_, pool_, 0, kBlock));
     HF_TRY(each_run_of(source_, name_, size, progress, [this](std::uint64_t offset, std::uint64_t length, bool zero) {
       if (offset < kBlock) {
         const std::uint64_t skipped = std::min(length, kBlock - offset);
@@ -126,7 +112,7 @@ class Importer {
 
  private:
   Status clear(std::uint64_t offset, std::uint64_t length) {
-    return fresh_ || length == 0 ? Status() : zero_window(device_, offset, length);
+    return fresh_ || length == 0 ? Status() : zero_window(device_, pool_, offset, length);
   }
 
   Status fill(std::uint64_t offset, std::uint64_t length) {
@@ -146,6 +132,7 @@ class Importer {
   const SourceFile& source_;
   const std::string name_;
   Device& device_;
+  const SourceFile& pool_;
   const bool fresh_;
   std::uint64_t written_ = 0;
 };
@@ -194,8 +181,9 @@ Result<ImageCopied> import_image(const std::string& file, const std::string& poo
   struct stat there {};
   const bool fresh = stat(pool.c_str(), &there) != 0 && errno == ENOENT;
   HF_ASSIGN(Device device, fresh ? Device::create(pool, node.size) : Device::open(pool));
+  HF_ASSIGN(const std::unique_ptr<SourceFile> target, open_pool_bytes(device, pool));
   if (!fresh && !force) {
-    HF_ASSIGN(const bool empty, is_empty(device));
+    HF_ASSIGN(const bool empty, is_empty(*target));
     if (!empty) return Error(EEXIST, pool, "is not empty", "--force writes over what it holds");
   }
   if (device.size() < node.size) {
@@ -203,7 +191,7 @@ Result<ImageCopied> import_image(const std::string& file, const std::string& poo
                  "make a larger one");
   }
   progress.expect(node.size, 1);
-  const Result<std::uint64_t> written = Importer(*source, file, device, fresh).import(node.size, progress);
+  const Result<std::uint64_t> written = Importer(*source, file, device, *target, fresh).import(node.size, progress);
   if (!written) {
     if (fresh) unlink(pool.c_str());
     return written.error();

@@ -51,6 +51,8 @@ class Mkdir final : public Command {
       HF_ASSIGN(const bool there, is_directory(fs, path));
       if (there) return {};
       HF_TRY(make_way(fs, path));
+      HF_ASSIGN(const bool made, is_directory(fs, path));  // "/a/." once "/a" is there
+      if (made) return {};
     }
     HF_TRY(fs.make_directory(path, 0777U & ~mask_));
     if (!change_) return {};

@@ -37,6 +37,11 @@ std::string parent_of(std::string_view path) {
   return slash == 0 ? "/" : without_trailing_slashes(bare.substr(0, slash));
 }
 
+bool is_sound_name(std::string_view name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
+         name.find('\0') == std::string_view::npos;
+}
+
 bool ends_in_dots(std::string_view path) {
   const std::string name = last_name(path);
   return name == "." || name == "..";

@@ -23,6 +23,9 @@ std::string last_name(std::string_view path);
 // What the last component is in: "/a" of "/a/b", "/" of "/b" and of "/", "." of "b".
 std::string parent_of(std::string_view path);
 
+// Whether a directory may hold the name: not empty, no slash, no zero byte, neither "." nor "..".
+bool is_sound_name(std::string_view name);
+
 // Whether the last component is "." or "..".
 bool ends_in_dots(std::string_view path);
 

@@ -58,10 +58,11 @@ Result<std::vector<Route>> find_routes(const Tree& from, const std::vector<std::
   }
   std::vector<Route> routes;
   for (const std::string& source : sources) {
-    // What "/", "." and ".." hold goes right into the directory: they have no name to go under.
-    const bool nameless = last_name(source) == "/" || ends_in_dots(source);
     const std::string bare = without_trailing_slashes(dest);
-    routes.push_back({source, directory && !nameless ? join(bare, last_name(source)) : bare});
+    // What "/", "." and ".." hold goes right into the directory: they have no name to go under. The slash at the end
+    // leads through a symbolic link that DEST may be.
+    const bool nameless = last_name(source) == "/" || ends_in_dots(source);
+    routes.push_back({source, !directory ? bare : join(bare, nameless ? "" : last_name(source))});
   }
   return routes;
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <vector>
 
 #if defined(__x86_64__)
@@ -15,12 +16,26 @@
 #endif
 
 #include "base/result.h"
+#include "cli/copy_bytes.h"
 #include "cli/host_file.h"
 
 namespace holdfast::cli {
 namespace {
 
 constexpr std::size_t kPiece = MiB;
+
+Status read_window(const Device& device, std::uint64_t offset, std::span<std::byte> into) {
+  while (!into.empty()) {
+    const iovec local{into.data(), into.size()};
+    const iovec remote{device.window() + offset, into.size()};
+    const ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+    if (got < 0 && errno != EFAULT) return Error(errno, device.name(), "");
+    if (got <= 0) return window_fault(device, offset);
+    offset += static_cast<std::uint64_t>(got);
+    into = into.subspan(static_cast<std::size_t>(got));
+  }
+  return {};
+}
 
 // A /dev/dax device: it cannot be read by read(2).
 class WindowSource final : public SourceFile {
@@ -55,29 +70,20 @@ Result<std::unique_ptr<SourceFile>> open_pool_bytes(const Device& device, const 
   return std::unique_ptr<SourceFile>(std::make_unique<WindowSource>(device));
 }
 
-Status read_window(const Device& device, std::uint64_t offset, std::span<std::byte> into) {
-  while (!into.empty()) {
-    const iovec local{into.data(), into.size()};
-    const iovec remote{device.window() + offset, into.size()};
-    const ssize_t got = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
-    if (got < 0 && errno != EFAULT) return Error(errno, device.name(), "");
-    if (got <= 0) return window_fault(device, offset);
-    offset += static_cast<std::uint64_t>(got);
-    into = into.subspan(static_cast<std::size_t>(got));
-  }
-  return {};
+bool is_zero(std::span<const std::byte> bytes) {
+  return bytes.empty() ||
+         (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
-Status zero_window(const Device& device, std::uint64_t offset, std::uint64_t length) {
+Status zero_window(const Device& device, const SourceFile& bytes, std::uint64_t offset, std::uint64_t length) {
   const Descriptor zero(open("/dev/zero", O_RDONLY | O_CLOEXEC));
   if (!zero) return Error(errno, "/dev/zero", "");
   std::vector<std::byte> piece(kPiece);
   while (length > 0) {
     const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(length, kPiece));
-    const std::span<std::byte> bytes = std::span(piece).first(want);
-    HF_TRY(read_window(device, offset, bytes));
-    const bool zeros = std::all_of(bytes.begin(), bytes.end(), [](std::byte byte) { return byte == std::byte{0}; });
-    if (!zeros && read(zero.get(), device.window() + offset, want) != static_cast<ssize_t>(want)) {
+    HF_ASSIGN(const std::size_t got, read_whole(bytes, offset, std::span(piece).first(want)));
+    if (!is_zero(std::span(piece).first(got)) &&
+        read(zero.get(), device.window() + offset, want) != static_cast<ssize_t>(want)) {
       return window_fault(device, offset);
     }
     offset += want;

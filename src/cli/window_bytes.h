@@ -16,10 +16,11 @@ namespace holdfast::cli {
 // The pool's bytes for reading: through the file where the carrier is one, else through the window.
 Result<std::unique_ptr<SourceFile>> open_pool_bytes(const Device& device, const std::string& pool);
 
-Status read_window(const Device& device, std::uint64_t offset, std::span<std::byte> into);
+bool is_zero(std::span<const std::byte> bytes);
 
-// What is zeros already is not written, so that no memory is taken for it.
-Status zero_window(const Device& device, std::uint64_t offset, std::uint64_t length);
+// Makes a range zeros. What is zeros already, as `bytes` (open_pool_bytes) shows, is not written, so that no memory is
+// taken for it.
+Status zero_window(const Device& device, const SourceFile& bytes, std::uint64_t offset, std::uint64_t length);
 
 // Makes what was written durable, as far as the carrier can.
 Status sync_window(const Device& device);

@@ -54,7 +54,7 @@ TEST_F(FilesTest, Mkdir) {
   EXPECT_EQ(stat("/m").at("mode"), "1750");
   make_file("/f", "f");
   expect_failure({"mkdir", "-p", "POOL", "/f"}, "not a directory");
-  expect_failure({"mkdir", "-p", "POOL", "/f/g"}, "not a directory");
+  expect_failure({"mkdir", "-p", "POOL", "/f/g"}, "Not a directory");
   // One that fails does not keep the others from being made.
   EXPECT_EQ(pool_.run({"mkdir", "POOL", "/a", "/new"}).code, 1);
   EXPECT_TRUE(is_there("/new"));
@@ -189,7 +189,7 @@ TEST_F(FilesTest, FallocateAndPunch) {
   pool_.ok({"fallocate", "-z", "-o", "0", "-l", "4K", "POOL", "/b"});
   expected.replace(0, 4096, 4096, '\0');
   EXPECT_EQ(pool_.ok({"cat", "POOL", "/b"}), expected);
-  expect_failure({"fallocate", "-l", "1G", "POOL", "/c"}, "No space");
+  expect_failure({"fallocate", "-l", "1G", "POOL", "/c"}, "free");
   expect_failure({"punch", "POOL", "0", "1", "/none"}, "No such file");
 }
 
