@@ -42,18 +42,17 @@ void note_read(Inode& inode) {
 
 bool fold_times(Inode& inode) {
   Attributes& attributes = inode.attributes;
-  const FileTime modified = from_lazy(inode.modified_lazily.load(std::memory_order_relaxed));
-  const FileTime accessed = from_lazy(inode.accessed_lazily.load(std::memory_order_relaxed));
   bool changed = false;
-  const auto raise = [&changed](FileTime& time, const FileTime& to) {
-    if (time < to) {
-      time = to;
-      changed = true;
-    }
+  const auto raise = [&changed](FileTime& time, std::int64_t lazily) {
+    // 0: nothing was noted. Times before 1970 are smaller and stay.
+    if (lazily == 0 || time >= from_lazy(lazily)) return;
+    time = from_lazy(lazily);
+    changed = true;
   };
+  const std::int64_t modified = inode.modified_lazily.load(std::memory_order_relaxed);
   raise(attributes.modified, modified);
   raise(attributes.changed, modified);
-  raise(attributes.accessed, accessed);
+  raise(attributes.accessed, inode.accessed_lazily.load(std::memory_order_relaxed));
   return changed;
 }
 

@@ -238,6 +238,12 @@ TEST_F(Names, AttributesAreKept) {
   EXPECT_EQ(stat.permissions, 04755U);
   EXPECT_EQ(stat.accessed.nanoseconds, 999999999U);
   EXPECT_EQ(stat.modified.seconds, 5000000000);
+  fs().set_times("/a", {-31536000, 5}, {-1, 6}).value();
+  remount();
+  stat = fs().stat("/a").value();
+  EXPECT_EQ(stat.accessed.seconds, -31536000);
+  EXPECT_EQ(stat.modified.seconds, -1);
+  EXPECT_EQ(stat.modified.nanoseconds, 6U);
   fs().set_owner("/a", 70000, 80000).value();
   stat = fs().stat("/a").value();
   EXPECT_EQ(stat.uid, 70000U);
