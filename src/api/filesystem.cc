@@ -205,7 +205,10 @@ Result<std::vector<Pin>> Filesystem::pin_many(std::span<const PinRange> ranges, 
 
 std::vector<PinInfo> Filesystem::pins(std::size_t limit) const { return filesystem::pin_report(*core_, limit); }
 
-std::vector<QuarantineInfo> Filesystem::quarantine() const { return core_->quarantine().list(); }
+std::vector<QuarantineInfo> Filesystem::quarantine() const {
+  if (!core_->is_usable()) return {};
+  return core_->quarantine().list();
+}
 
 Status Filesystem::drain(int event_fd) {
   HF_TRY(core_->usable());
@@ -213,6 +216,7 @@ Status Filesystem::drain(int event_fd) {
 }
 
 SpaceInfo Filesystem::space() const {
+  if (!core_->is_usable()) return {};  // unmounted, or inherited by a forked child
   const filesystem::Space space = core_->format().space();
   SpaceInfo info;
   info.total = space.total;
@@ -234,6 +238,6 @@ Status Filesystem::sync() {
 }
 
 bool Filesystem::read_only() const { return core_->read_only(); }
-std::byte* Filesystem::window() const { return core_->device().window(); }
+std::byte* Filesystem::window() const { return core_->window(); }
 
 }  // namespace holdfast

@@ -63,7 +63,10 @@ void Pin::release() noexcept {
     pagemap::release_slot(static_cast<pagemap::PinSlot*>(slot_));
     HF_MARK("pin.nameless");
     if (more == nullptr) {
-      mapping::unpin(*pages, {Pfn(first_pfn_), units_, Order(order_)});
+      Pfn unit(first_pfn_);
+      for (std::uint32_t left = units_; left > 0; --left, unit += Order(order_).pages()) {
+        pages->unpin(unit, Order(order_));
+      }
     } else {
       for (const mapping::PinnedRun& run : more->runs) mapping::unpin(*pages, run);
     }
@@ -156,17 +159,16 @@ std::vector<Segment> segments_of(const Inode& inode, const std::vector<mapping::
   std::vector<Segment> segments = segments_of(inode, runs, first_unit, offset, length);
   pagemap::confirm_slot(slot);
   if (runs.size() == 1) {
-    pin = PinBuilder::run(pages, slot, runs.front(), segments.front());
+    PinBuilder::fill(pin, pages, slot, runs.front(), segments.front());
   } else {
-    pin = PinBuilder::runs(pages, slot, std::move(runs), std::move(segments), length);
+    PinBuilder::fill(pin, pages, slot, std::move(runs), std::move(segments), length);
   }
   return {Attempt::pinned, range.first};
 }
 
-}  // namespace
-
-AttemptResult attempt_pin(Inode& inode, std::uint64_t offset, std::uint64_t length, const PinOptions& options,
-                          Pin& pin) {
+// The fast way, in one piece: what it calls is inlined, and so is it where pins are taken.
+[[gnu::flatten]] inline AttemptResult attempt(Inode& inode, std::uint64_t offset, std::uint64_t length,
+                                              const PinOptions& options, Pin& pin) {
   const PageIndex index = page_holding(offset);
   if (__builtin_expect(!inside_file(inode, offset, length), 0)) return {Attempt::past_the_end, index};
   const epoch::Guard guard;
@@ -187,8 +189,8 @@ AttemptResult attempt_pin(Inode& inode, std::uint64_t offset, std::uint64_t leng
       // A unit may reach past the end of the file: whether the range does is known only now that it stays in place.
       if (__builtin_expect(inside_file(inode, offset, length), 1)) {
         pagemap::confirm_slot(slot);
-        pin = PinBuilder::run(inode.core.pages(), slot, run,
-                              segment_of(inode, run.first.bytes() + (offset - unit.bytes()), length));
+        PinBuilder::fill(pin, inode.core.pages(), slot, run,
+                         segment_of(inode, run.first.bytes() + (offset - unit.bytes()), length));
         return {Attempt::pinned, index};
       }
       pagemap::release_slot(slot);
@@ -200,6 +202,13 @@ AttemptResult attempt_pin(Inode& inode, std::uint64_t offset, std::uint64_t leng
   const AttemptResult result = attempt_runs(inode, offset, length, slot, pin);
   if (result.outcome != Attempt::pinned) pagemap::release_slot(slot);
   return result;
+}
+
+}  // namespace
+
+AttemptResult attempt_pin(Inode& inode, std::uint64_t offset, std::uint64_t length, const PinOptions& options,
+                          Pin& pin) {
+  return attempt(inode, offset, length, options, pin);
 }
 
 Error attempt_error(const Inode& inode, Attempt outcome) {
@@ -221,47 +230,55 @@ Error attempt_error(const Inode& inode, Attempt outcome) {
   __builtin_unreachable();
 }
 
-Result<Pin> try_pin(Inode& inode, std::uint64_t offset, std::uint64_t length, const PinOptions& options) {
-  if (__builtin_expect(!inode.core.is_usable(), 0)) return inode.core.usable_error();
-  Pin pin;
-  const AttemptResult result = attempt_pin(inode, offset, length, options, pin);
-  if (result.outcome != Attempt::pinned) return attempt_error(inode, result.outcome);
-  return pin;
-}
-
 namespace {
 
+// The first attempt failed with `how`.
 [[gnu::noinline]] Result<Pin> pin_slowly(Inode& inode, std::uint64_t offset, std::uint64_t length,
-                                         const PinOptions& options, AttemptResult result) {
+                                         const PinOptions& options, AttemptResult how) {
   const Deadline deadline = Deadline::after(options.deadline);
   const PageRange range = pages_touched(offset, length);
   Pin pin;
   for (;;) {
-    switch (result.outcome) {
+    switch (how.outcome) {
       case Attempt::pinned:
         return pin;
       case Attempt::absent:
         HF_MARK("pin.absent");
-        HF_TRY(track(inode, {result.at, range.end}, options.access, deadline));
+        HF_TRY(track(inode, {how.at, range.end}, options.access, deadline));
         break;
       case Attempt::breaking:
         HF_TRY(wait_for_break(inode, range, options, deadline));
         break;
       default:
-        return attempt_error(inode, result.outcome);
+        return attempt_error(inode, how.outcome);
     }
-    result = attempt_pin(inode, offset, length, options, pin);
+    how = attempt_pin(inode, offset, length, options, pin);
   }
 }
 
 }  // namespace
 
+Result<Pin> try_pin(Inode& inode, std::uint64_t offset, std::uint64_t length, const PinOptions& options) {
+  Result<Pin> result{Pin()};
+  if (__builtin_expect(!inode.core.is_usable(), 0)) {
+    result = inode.core.usable_error();
+    return result;
+  }
+  const AttemptResult how = attempt(inode, offset, length, options, *result);
+  if (__builtin_expect(how.outcome != Attempt::pinned, 0)) result = attempt_error(inode, how.outcome);
+  return result;
+}
+
 Result<Pin> pin(Inode& inode, std::uint64_t offset, std::uint64_t length, const PinOptions& options) {
-  if (__builtin_expect(!inode.core.is_usable(), 0)) return inode.core.usable_error();
-  Pin pin;
-  const AttemptResult result = attempt_pin(inode, offset, length, options, pin);
-  if (__builtin_expect(result.outcome == Attempt::pinned, 1)) return pin;
-  return pin_slowly(inode, offset, length, options, result);
+  // One variable on every path: the pin is made where the caller wants it.
+  Result<Pin> result{Pin()};
+  if (__builtin_expect(!inode.core.is_usable(), 0)) {
+    result = inode.core.usable_error();
+    return result;
+  }
+  const AttemptResult how = attempt(inode, offset, length, options, *result);
+  if (__builtin_expect(how.outcome != Attempt::pinned, 0)) result = pin_slowly(inode, offset, length, options, how);
+  return result;
 }
 
 }  // namespace filesystem

@@ -20,28 +20,25 @@ struct Pin::Units {
 
 class PinBuilder {
  public:
+  // Both fill an empty Pin where it stands: a Pin that was just written is expensive to move.
   // All in one run of adjacent units. The slot is confirmed; the counts are the pin's from now on.
-  static Pin run(const pagemap::PageMap& pages, pagemap::PinSlot* slot, const mapping::PinnedRun& run,
-                 const Segment& segment) noexcept {
-    Pin pin;
+  static void fill(Pin& pin, const pagemap::PageMap& pages, pagemap::PinSlot* slot, const mapping::PinnedRun& run,
+                   const Segment& segment) noexcept {
     pin.pages_ = const_cast<pagemap::PageMap*>(&pages);  // NOLINT: opaque in the public header
     pin.slot_ = slot;
     pin.segment_ = segment;
     pin.first_pfn_ = run.first.raw();
     pin.units_ = run.units;
     pin.order_ = static_cast<std::uint8_t>(run.order.raw());
-    return pin;
   }
 
   // Several runs. `segment_` carries the whole length.
-  static Pin runs(const pagemap::PageMap& pages, pagemap::PinSlot* slot, std::vector<mapping::PinnedRun> runs,
-                  std::vector<Segment> segments, std::uint64_t length) {
-    Pin pin;
+  static void fill(Pin& pin, const pagemap::PageMap& pages, pagemap::PinSlot* slot,
+                   std::vector<mapping::PinnedRun> runs, std::vector<Segment> segments, std::uint64_t length) {
     pin.more_ = new Pin::Units{std::move(runs), std::move(segments)};
     pin.pages_ = const_cast<pagemap::PageMap*>(&pages);  // NOLINT: opaque in the public header
     pin.slot_ = slot;
     pin.segment_.length = length;
-    return pin;
   }
 };
 
