@@ -160,6 +160,20 @@ TEST(Allocator, LargeFilesAreWholeUnits) {
   }
 }
 
+// A file whose first blocks are a hole: the place inside the unit counts, not only its start.
+TEST(Allocator, LargeFilesAgreeWithTheUnitFromTheirFirstBlock) {
+  MountedVolume volume(GiB, "-t ext4 -O ^has_journal -E packed_meta_blocks=1");
+  for (const std::uint64_t logical : {std::uint64_t{1}, std::uint64_t{300}, std::uint64_t{511}, std::uint64_t{1700}}) {
+    Goal goal;
+    goal.congruent = true;
+    goal.logical = logical;
+    goal.wanted = 2048;
+    const BlockRun run = volume->allocate_data(goal).value();
+    EXPECT_EQ(run.first % kUnitBlocks, logical % kUnitBlocks);
+    EXPECT_EQ(run.count, goal.wanted);
+  }
+}
+
 TEST(Allocator, SmallFilesLeaveUnitsWhole) {
   MountedVolume volume(GiB, "-t ext4 -O ^has_journal -E packed_meta_blocks=1");
   std::mt19937 random(3);
