@@ -90,12 +90,17 @@ void DirectoryImage::reopen() {
 }
 
 testing::AssertionResult DirectoryImage::close_and_check(const Names& model) {
-  std::map<InodeNumber, std::uint32_t> links;
-  for (const InodeNumber target : targets_) links[target] = 1;
-  for (const auto& [name, inode] : model) ++links[inode];
-  for (const auto& [inode, count] : links) {
-    body(inode).i_links_count = static_cast<std::uint16_t>(count);
-    volume_->inode_changed(inode);
+  Links names_of;
+  for (const auto& [name, inode] : model) ++names_of[inode];
+  return close_and_check(names_of);
+}
+
+testing::AssertionResult DirectoryImage::close_and_check(const Links& names_of) {
+  for (const InodeNumber target : targets_) {
+    const auto found = names_of.find(target);
+    const std::uint32_t links = 1 + (found == names_of.end() ? 0 : found->second);
+    body(target).i_links_count = static_cast<std::uint16_t>(links);
+    volume_->inode_changed(target);
   }
   close();
   const test::ProgramEnd end = test::run_program("e2fsck -fn '" + path() + "'");

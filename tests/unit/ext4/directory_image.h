@@ -25,6 +25,7 @@ class DirectoryImage {
     std::size_t names_max = 20000;
   };
   using Names = std::map<std::string, InodeNumber>;
+  using Links = std::map<InodeNumber, std::uint32_t>;
 
   explicit DirectoryImage(const Options& options);
   DirectoryImage() : DirectoryImage(Options{}) {}
@@ -53,8 +54,9 @@ class DirectoryImage {
 
   // Writes out and opens again with cold caches.
   void reopen();
-  // Gives every file as many links as the model has names of it, lets go, and asks e2fsck.
+  // Gives every file as many links as the model has names of it in the directory, lets go, and asks e2fsck.
   testing::AssertionResult close_and_check(const Names& model);
+  testing::AssertionResult close_and_check(const Links& names_of);
 
  private:
   void open();
