@@ -82,7 +82,7 @@ TEST_F(Breaks, APinOfTheRangeWaitsAndThenFindsTheEnd) {
     return late ? 0 : late.error().code();
   });
   EXPECT_EQ(timed.get(), ETIMEDOUT);
-  const auto own = filesystem::pin(*file->inode, 0, 4096, {});
+  const auto own = filesystem::pin(*file->inode, 0, 4096, {.deadline = seconds(5)});
   ASSERT_FALSE(own);
   EXPECT_EQ(own.error().code(), EDEADLK) << "this thread holds the pin that the break waits for";
   held.release();
