@@ -16,6 +16,12 @@
 #include "ext4/symlink.h"
 
 namespace holdfast::ext4 {
+namespace {
+
+// Extents count file blocks in 32 bits.
+constexpr std::uint64_t kFileBytesMax = kBlockBytes << 32U;
+
+}  // namespace
 
 using filesystem::Extent;
 using filesystem::Handle;
@@ -56,7 +62,11 @@ Result<Attributes> Ext4Format::read_inode(InodeNumber inode) {
   const Reading lock(*this);
   HF_TRY(check_named(inode));
   HF_ASSIGN(const RawInode* const raw_inode, volume_->inode(inode));
-  return attributes_of(volume_->superblock(), *raw_inode);
+  const Attributes attributes = attributes_of(volume_->superblock(), *raw_inode);
+  if (attributes.size > kFileBytesMax) {
+    return damaged(*volume_, fmt::format("inode {}: a size of {} bytes", raw(inode), attributes.size));
+  }
+  return attributes;
 }
 
 Status Ext4Format::write_inode(Handle& handle, InodeNumber inode, const Attributes& attributes) {

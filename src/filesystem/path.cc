@@ -1,5 +1,7 @@
 #include "filesystem/path.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <utility>
 
@@ -7,6 +9,7 @@ namespace holdfast::filesystem {
 namespace {
 
 constexpr unsigned kLinksFollowedMax = 40;  // as MAXSYMLINKS of the kernel's fs/namei.c
+constexpr unsigned kStaleNamesMax = 64;     // more unlinks than can meet one look-up
 
 Error bad_path(int code, std::string_view path) { return Error(code, std::string(path), ""); }
 
@@ -105,13 +108,17 @@ Result<Name> look_up(Core& core, const Inode& directory, std::string_view name) 
 }
 
 Result<InodeRef> look_up_inode(Core& core, const Inode& directory, std::string_view name) {
-  for (;;) {
+  for (unsigned attempt = 0; attempt < kStaleNamesMax; ++attempt) {
     HF_ASSIGN(const std::optional<Name> found, core.format().lookup(directory.number, name));
     if (!found) return InodeRef();
     Result<InodeRef> inode = core.inodes().get(found->inode);
     // ESTALE: the name was unlinked after it was read and its inode is on the way out: read the name again.
     if (inode || inode.error().code() != ESTALE) return inode;
   }
+  // A name goes before its inode does, so a name that stays names what nobody will free.
+  return Error(EUCLEAN, core.name(),
+               fmt::format("inode {}: the name \"{}\" means an inode without names", raw(directory.number), name),
+               "run e2fsck -f");
 }
 
 Result<InodeRef> walk(Core& core, std::string_view path, LastLink last) {
