@@ -15,7 +15,7 @@ class Device;
 }
 
 struct MemoryOptions {
-  std::uint64_t size = 0;                       // bytes; rounded up to the page size
+  std::uint64_t size = 0;  // bytes; rounded up to the page size
   PageSize page_size = PageSize::base_4k;
 };
 
@@ -44,7 +44,7 @@ class Device {
   Device& operator=(Device&&) noexcept;
   ~Device();
 
-  std::uint64_t size() const;   // bytes
+  std::uint64_t size() const;  // bytes
   Carrier carrier() const;
   const std::string& name() const;
 

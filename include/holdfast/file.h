@@ -48,7 +48,7 @@ struct Stat {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint64_t size = 0;
-  std::uint64_t allocated = 0;    // bytes of blocks
+  std::uint64_t allocated = 0;  // bytes of blocks
   TimeStamp accessed;
   TimeStamp modified;
   TimeStamp changed;
@@ -58,11 +58,11 @@ struct Stat {
 };
 
 struct ExtentInfo {
-  std::uint64_t offset = 0;         // in the file
+  std::uint64_t offset = 0;  // in the file
   std::uint64_t device_offset = 0;
   std::uint64_t length = 0;
   bool unwritten = false;
-  std::uint64_t unit_max = 4 * KiB; // largest unit in which some of it can be mapped: 4 KiB, 2 MiB or 1 GiB
+  std::uint64_t unit_max = 4 * KiB;  // largest unit in which some of it can be mapped: 4 KiB, 2 MiB or 1 GiB
 };
 
 enum class Allocate : std::uint8_t {

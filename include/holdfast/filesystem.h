@@ -3,8 +3,8 @@
 // Paths are absolute ("/a/b"); `.`, `..` and repeated slashes mean what they mean elsewhere; symbolic links are
 // followed inside the pool (ELOOP after 40), except by functions whose name or comment says they are not. Every
 // function may be called from any thread; none checks permissions. Errors common to all that take paths: ENOENT,
-// ENOTDIR, ENAMETOOLONG (a name over 255 bytes), ELOOP, EINVAL (not absolute), EUCLEAN (damaged metadata, the reason says
-// where), EIO; to all that change: EROFS, ENOSPC.
+// ENOTDIR, ENAMETOOLONG (a name over 255 bytes), ELOOP, EINVAL (not absolute), EUCLEAN (damaged metadata, the reason
+// says where), EIO; to all that change: EROFS, ENOSPC.
 #pragma once
 
 #include <chrono>
@@ -46,7 +46,7 @@ constexpr bool has(Open flags, Open flag) {
 }
 
 enum class Rename : std::uint8_t { replace, no_replace, exchange };  // rename(2), RENAME_NOREPLACE, RENAME_EXCHANGE
-enum class Follow : std::uint8_t { yes, no };                       // the last component, if it is a symbolic link
+enum class Follow : std::uint8_t { yes, no };                        // the last component, if it is a symbolic link
 
 struct MountOptions {
   bool read_only = false;
@@ -73,9 +73,9 @@ struct SpaceInfo {
 
 // Blocks that left their file and wait for their last unpin.
 struct QuarantineInfo {
-  std::uint32_t inode = 0;   // the orphan that owns them
+  std::uint32_t inode = 0;  // the orphan that owns them
   std::uint64_t bytes = 0;
-  bool evicted = false;      // a whole file without names, or pieces that were truncated or punched away
+  bool evicted = false;  // a whole file without names, or pieces that were truncated or punched away
 };
 
 struct NodeOptions {

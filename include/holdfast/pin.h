@@ -66,7 +66,7 @@ class Pin {
 
  private:
   friend class PinBuilder;
-  struct Units;  // what was counted, when it is more than one run
+  struct Units;            // what was counted, when it is more than one run
   void* pages_ = nullptr;  // the page map that counts it
   void* slot_ = nullptr;   // identity
   Segment segment_;

@@ -6,7 +6,8 @@
 namespace holdfast {
 
 void check_failed(const char* file, int line, const char* condition, const std::string& text) {
-  static_cast<void>(std::fprintf(stderr, "holdfast: %s:%d: check failed: %s: %s\n", file, line, condition, text.c_str()));
+  static_cast<void>(
+      std::fprintf(stderr, "holdfast: %s:%d: check failed: %s: %s\n", file, line, condition, text.c_str()));
   std::abort();
 }
 

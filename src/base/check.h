@@ -12,18 +12,18 @@ namespace holdfast {
 
 }  // namespace holdfast
 
-#define HF_CHECK(condition, ...)                                                                   \
-  do {                                                                                             \
-    if (__builtin_expect(!(condition), 0)) {                                                       \
-      ::holdfast::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__));     \
-    }                                                                                              \
+#define HF_CHECK(condition, ...)                                                               \
+  do {                                                                                         \
+    if (__builtin_expect(!(condition), 0)) {                                                   \
+      ::holdfast::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
+    }                                                                                          \
   } while (false)
 
 #if defined(HOLDFAST_DEBUG_CHECKS) && HOLDFAST_DEBUG_CHECKS
 #define HF_DEBUG_CHECK(condition, ...) HF_CHECK(condition, __VA_ARGS__)
 #else
-#define HF_DEBUG_CHECK(condition, ...) \
-  do {                                 \
+#define HF_DEBUG_CHECK(condition, ...)           \
+  do {                                           \
     if (false) HF_CHECK(condition, __VA_ARGS__); \
   } while (false)
 #endif

@@ -21,8 +21,8 @@ bool fails(std::string_view name);
 }  // namespace holdfast::fault_point
 
 #if defined(HOLDFAST_TEST_HOOKS) && HOLDFAST_TEST_HOOKS
-#define HF_FAULT_POINT(name)                                                              \
-  (::holdfast::fault_point::detail::any_armed.load(std::memory_order_relaxed) &&          \
+#define HF_FAULT_POINT(name)                                                     \
+  (::holdfast::fault_point::detail::any_armed.load(std::memory_order_relaxed) && \
    ::holdfast::fault_point::detail::fails(name))
 #else
 #define HF_FAULT_POINT(name) false

@@ -23,11 +23,11 @@ void reached(const char* name);
 }  // namespace holdfast::mark
 
 #if defined(HOLDFAST_TEST_HOOKS) && HOLDFAST_TEST_HOOKS
-#define HF_MARK(name)                                                                     \
-  do {                                                                                    \
-    if (::holdfast::mark::detail::armed.load(std::memory_order_relaxed)) {                \
-      ::holdfast::mark::detail::reached(name);                                            \
-    }                                                                                     \
+#define HF_MARK(name)                                                      \
+  do {                                                                     \
+    if (::holdfast::mark::detail::armed.load(std::memory_order_relaxed)) { \
+      ::holdfast::mark::detail::reached(name);                             \
+    }                                                                      \
   } while (false)
 #else
 #define HF_MARK(name) static_cast<void>(0)

@@ -63,9 +63,7 @@ class PagePosition {
   constexpr PagePosition& operator+=(PageCount count) { return *this = *this + count; }
 
   // The one helper for every computation on a unit: the first page of the unit of `order` that holds this page.
-  constexpr PagePosition align_down(Order order) const {
-    return PagePosition(page_ & ~(order.pages().raw() - 1));
-  }
+  constexpr PagePosition align_down(Order order) const { return PagePosition(page_ & ~(order.pages().raw() - 1)); }
   constexpr PagePosition align_up(Order order) const {
     return PagePosition((page_ + order.pages().raw() - 1) & ~(order.pages().raw() - 1));
   }

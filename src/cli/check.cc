@@ -26,6 +26,12 @@ constexpr int kCheckUsage = 16;
 
 int exit_code_of(const Error& error) { return error.code() == EUCLEAN ? kErrorsLeft : kCouldNotRun; }
 
+// e2fsck adds bits up: errors that made it give up (12) are errors all the same.
+int exit_code_of(const E2fsckVerdict& verdict) {
+  if (verdict.exit_code == kClean) return kClean;
+  return (verdict.exit_code & kErrorsLeft) != 0 ? kErrorsLeft : kCouldNotRun;
+}
+
 class Check final : public Command {
  public:
   Description describe() const override {
@@ -72,7 +78,7 @@ class Check final : public Command {
       Result<std::optional<E2fsckVerdict>> verdict = ask_e2fsck(pool);
       if (!verdict) return complain_as(io, verdict.error());
       second = std::move(verdict).value();
-      if (second) code = std::max(code, second->exit_code);
+      if (second) code = std::max(code, exit_code_of(*second));
     }
     if (json_) {
       print_json(io, as_json(pool, report, fs.has_value(), second, code));

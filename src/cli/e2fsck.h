@@ -10,7 +10,7 @@
 namespace holdfast::cli {
 
 struct E2fsckVerdict {
-  int exit_code = 0;               // its own: 0 clean, 4 errors, 8 and more: it could not judge
+  int exit_code = 0;               // its own, a sum of bits: 0 clean, 4 errors, others: it could not judge
   std::vector<std::string> lines;  // what it said
 };
 

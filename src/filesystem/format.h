@@ -36,16 +36,16 @@ struct Attributes {
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint32_t links = 0;
-  std::uint64_t size = 0;            // bytes
-  std::uint64_t allocated = 0;       // bytes of blocks, metadata blocks of the inode included; read only
+  std::uint64_t size = 0;       // bytes
+  std::uint64_t allocated = 0;  // bytes of blocks, metadata blocks of the inode included; read only
   FileTime accessed;
   FileTime modified;
   FileTime changed;
   FileTime created;
-  std::uint32_t device_major = 0;    // device nodes only
+  std::uint32_t device_major = 0;  // device nodes only
   std::uint32_t device_minor = 0;
-  std::uint32_t generation = 0;      // read only
-  std::uint32_t flags = 0;           // the format's own flag bits, kept as they are (FS_IOC_GETFLAGS)
+  std::uint32_t generation = 0;  // read only
+  std::uint32_t flags = 0;       // the format's own flag bits, kept as they are (FS_IOC_GETFLAGS)
 };
 
 // File pages [index, index + count) live at device pages [pfn, pfn + count).
@@ -64,10 +64,10 @@ struct Name {
 
 struct Space {
   std::uint64_t block_bytes = 4096;
-  std::uint64_t cluster_bytes = 4096;   // unit of allocation
-  std::uint64_t total = 0;              // bytes usable by files and their metadata
-  std::uint64_t free = 0;               // bytes nobody owns, those whose freeing is not committed yet included
-  std::uint64_t available = 0;          // of these, what an ordinary user may take (reserved blocks excluded)
+  std::uint64_t cluster_bytes = 4096;  // unit of allocation
+  std::uint64_t total = 0;             // bytes usable by files and their metadata
+  std::uint64_t free = 0;              // bytes nobody owns, those whose freeing is not committed yet included
+  std::uint64_t available = 0;         // of these, what an ordinary user may take (reserved blocks excluded)
   std::uint64_t inodes = 0;
   std::uint64_t free_inodes = 0;
   std::uint32_t name_bytes_max = 255;
@@ -77,11 +77,11 @@ struct Space {
 
 // How much an operation may change; begin() turns it into blocks. Generous is fine, too little stops the process.
 struct Reservation {
-  std::uint32_t inodes = 1;        // inodes whose attributes change
-  std::uint32_t names = 0;         // directory entries added or removed
-  std::uint32_t extents = 0;       // extents added or removed (a range of many is cut into several handles)
+  std::uint32_t inodes = 1;            // inodes whose attributes change
+  std::uint32_t names = 0;             // directory entries added or removed
+  std::uint32_t extents = 0;           // extents added or removed (a range of many is cut into several handles)
   std::uint32_t attribute_blocks = 0;  // extended attribute blocks
-  bool takes_space = false;        // false: must succeed on a full pool (unlink, truncate)
+  bool takes_space = false;            // false: must succeed on a full pool (unlink, truncate)
 };
 
 // One operation's changes. stop() ends it; the destructor stops it too.
