@@ -71,10 +71,10 @@ class Check final : public Command {
       code = complain_as(io, fs.error());
     }
     if (interrupted()) return complain_as(io, check_interrupt().error());
-    // A pool that we cannot mount for another reason than damage is not for e2fsck to judge either.
     if (code == kCouldNotRun) return code;
+    // Of a pool that is too damaged to be mounted the verdict is known.
     std::optional<E2fsckVerdict> second;
-    if (!alone_ && readable_by_tools(carrier)) {
+    if (fs && !alone_ && readable_by_tools(carrier)) {
       Result<std::optional<E2fsckVerdict>> verdict = ask_e2fsck(pool);
       if (!verdict) return complain_as(io, verdict.error());
       second = std::move(verdict).value();
@@ -83,7 +83,7 @@ class Check final : public Command {
     if (json_) {
       print_json(io, as_json(pool, report, fs.has_value(), second, code));
     } else {
-      print(io, pool, report, fs.has_value(), second, why_not(carrier));
+      print(io, pool, report, fs.has_value(), second, why_not(carrier, fs.has_value()));
     }
     return code;
   }
@@ -95,8 +95,9 @@ class Check final : public Command {
   }
 
   // Why there is no second verdict.
-  std::string why_not(Carrier carrier) const {
+  std::string why_not(Carrier carrier, bool mounted) const {
     if (alone_) return "not asked";
+    if (!mounted) return "not asked: the pool is too damaged to be mounted";
     if (!readable_by_tools(carrier)) {
       return fmt::format("not asked: it cannot read a {}; see holdfast image export", carrier_text(carrier));
     }

@@ -8,8 +8,11 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <sstream>
+#include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "cli/host_file.h"
@@ -18,7 +21,10 @@
 namespace holdfast::cli {
 namespace {
 
+constexpr int kErrorsLeft = 4;
 constexpr int kOperationalError = 8;
+// Of a badly damaged pool it says millions of lines. After these the verdict is known.
+constexpr std::size_t kLinesMax = 1000;
 
 // In PATH, and where administrators' programs are, which users' PATH leaves out.
 std::optional<std::string> find_program() {
@@ -43,15 +49,25 @@ class Actions {
   posix_spawn_file_actions_t actions_{};
 };
 
-std::string read_to_end(int fd) {
-  std::string text;
+// Lines that are not empty, to the end or to kLinesMax; false when there were more.
+bool read_lines(int fd, std::vector<std::string>& lines) {
   std::array<char, 4096> piece{};
+  std::string line;
   for (;;) {
     const ssize_t got = read(fd, piece.data(), piece.size());
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return text;
-    text.append(piece.data(), static_cast<std::size_t>(got));
+    if (got <= 0) break;
+    for (const char c : std::string_view(piece.data(), static_cast<std::size_t>(got))) {
+      if (c != '\n') {
+        line += c;
+        continue;
+      }
+      if (lines.size() == kLinesMax) return false;
+      if (!line.empty()) lines.push_back(std::exchange(line, {}));
+    }
   }
+  if (!line.empty()) lines.push_back(line);
+  return true;
 }
 
 }  // namespace
@@ -75,17 +91,20 @@ Result<std::optional<E2fsckVerdict>> ask_e2fsck(const std::string& pool) {
   const int failed = posix_spawn(&pid, program->c_str(), actions.get(), nullptr, arguments.data(), environment.data());
   if (failed != 0) return Error(failed, *program, "");
   in = Descriptor();  // so that the other end ends with the child
-  std::istringstream text(read_to_end(out.get()));
+  E2fsckVerdict verdict;
+  const bool all = read_lines(out.get(), verdict.lines);
+  if (!all) kill(pid, SIGKILL);  // it only reads: nothing is left half done
   int status = 0;
   while (waitpid(pid, &status, 0) < 0) {
     if (errno != EINTR) return Error(errno, *program, "");
   }
-  E2fsckVerdict verdict;
   verdict.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : kOperationalError;
-  for (std::string line; std::getline(text, line);) {
-    if (!line.empty()) verdict.lines.push_back(line);
+  if (!all) {
+    verdict.exit_code = kErrorsLeft;
+    verdict.lines.push_back(fmt::format("(it was ended after {} lines)", kLinesMax));
+  } else if (WIFSIGNALED(status)) {
+    verdict.lines.push_back(fmt::format("(it was ended by signal {})", WTERMSIG(status)));
   }
-  if (WIFSIGNALED(status)) verdict.lines.push_back(fmt::format("ended by signal {}", WTERMSIG(status)));
   return std::optional(std::move(verdict));
 }
 
