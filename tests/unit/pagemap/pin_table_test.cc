@@ -286,7 +286,7 @@ TEST(PinTable, SlotsFreedByAnotherThreadComeHome) { std::thread(slots_come_home)
 
 void slots_go_between_threads() {
   const FileKey file{new_filesystem(), 1};
-  constexpr int kPins = 3'000;
+  constexpr int kPins = 20'000;
   std::atomic<PinSlot*> handed{nullptr};
   PinSlot no_more;
   std::thread releaser([&] {
@@ -313,7 +313,8 @@ void slots_go_between_threads() {
   hand_over(&no_more);
   releaser.join();
   EXPECT_TRUE(holders_of(file, 0, kWholeFile, kAll).empty());
-  EXPECT_LT(used.size(), 500U) << "a handful are under way at a time";
+  // The thread may have taken over a table with a long free list, which it uses up before it takes slots back.
+  EXPECT_LE(used.size(), PinChunk::kSlots) << "a handful are under way at a time";
 }
 
 TEST(PinTable, SlotsGoBetweenThreadsUnderChurn) { std::thread(slots_go_between_threads).join(); }
