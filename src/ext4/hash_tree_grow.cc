@@ -101,7 +101,6 @@ void HashTree::deepen(std::uint32_t block, BlockRef node) {
   const auto levels = static_cast<std::uint8_t>(depth_ - 1);
   std::memcpy(root_bytes + kRootInfoAt + offsetof(RootInfo, levels), &levels, 1);
   std::memcpy(root_bytes + root.entries + offsetof(IndexEntry, block), &block, sizeof block);
-  root.at = 0;
   set_count(root, 1);
 }
 
@@ -127,7 +126,6 @@ void HashTree::split(std::uint32_t index, std::uint32_t block, BlockRef node) {
   set_count(right, moved);
   if (level.at >= kept) {
     right.at = level.at - kept;
-    ++above.at;
     level = std::move(right);
   }
 }
