@@ -86,7 +86,7 @@ struct NodeOptions {
 };
 
 struct UnmountOptions {
-  std::chrono::nanoseconds deadline = kForever;  // how long to wait for files and pins to go
+  std::chrono::nanoseconds deadline{0};  // how long to wait for files and pins to go; 0: not at all, as umount(2)
 };
 
 class Filesystem {
@@ -102,8 +102,9 @@ class Filesystem {
   // orphan list then leaves the image marked not clean.
   ~Filesystem();
 
-  // Commits everything and closes the pool. Waits for open files and pins up to the deadline; then ETIMEDOUT (or
-  // EBUSY with a deadline of 0) naming them, and the file system stays mounted. EIO: the image could not be written.
+  // Commits everything and closes the pool. With open files or pins: EBUSY naming them, or, when a deadline was given
+  // and they are still there at its end, ETIMEDOUT; the file system stays mounted. With kForever a handle of the
+  // calling thread itself is waited for too. EIO: the image could not be written.
   Status unmount(const UnmountOptions& options = {});
 
   // --- files ---

@@ -11,6 +11,7 @@
 
 #include "cli/host_tree.h"
 #include "support/program.h"
+#include "support/skip.h"
 
 namespace holdfast::cli {
 namespace {
@@ -75,7 +76,7 @@ TEST_F(CompareTest, Permissions) {
 }
 
 TEST_F(CompareTest, Owner) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root gives files away";
+  if (geteuid() != 0) HF_SKIP_CAPABILITY("root", "only root gives files away");
   change("sub/other", "chown 12:34 sub/other");
   EXPECT_NE(compare().find("belongs to 12:34"), std::string::npos) << compare();
   EXPECT_EQ(compare(false), "");
@@ -108,7 +109,9 @@ TEST_F(CompareTest, Missing) {
 }
 
 TEST_F(CompareTest, Attribute) {
-  if (setxattr(at("a/file").c_str(), "user.x", "1", 1, 0) != 0) GTEST_SKIP() << "no user attributes here";
+  if (setxattr(at("a/file").c_str(), "user.x", "1", 1, 0) != 0) {
+    HF_SKIP_CAPABILITY("user-xattr", "no user attributes here");
+  }
   EXPECT_NE(compare().find("lacks the attribute user.x"), std::string::npos) << compare();
   ASSERT_EQ(setxattr(at("b/file").c_str(), "user.x", "2", 1, 0), 0);
   EXPECT_NE(compare().find("another value of the attribute user.x"), std::string::npos) << compare();

@@ -16,6 +16,7 @@
 #include "support/child.h"
 #include "support/program.h"
 #include "support/sample_tree.h"
+#include "support/skip.h"
 
 namespace holdfast::cli {
 namespace {
@@ -180,7 +181,7 @@ TEST_F(TransferTest, APoolInUse) {
 }
 
 TEST_F(TransferTest, DeviceNodesNeedRoot) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can make device nodes";
+  if (geteuid() != 0) HF_SKIP_CAPABILITY("root", "only root can make device nodes");
   ASSERT_EQ(mknod(beside("null").c_str(), S_IFCHR | 0666, 0x103), 0);
   pool_.ok({"put", "-q", "POOL", beside("null"), "/"});
   std::filesystem::permissions(pool_.directory(), std::filesystem::perms::all);

@@ -284,6 +284,19 @@ TEST_F(Names, AReadOnlyMountChangesNothing) {
   make_pool({});
 }
 
+TEST_F(Names, UnmountWithoutADeadlineNeverWaits) {
+  make_file("/a", 10);
+  {
+    const File file = fs().open("/a", Open::read).value();
+    const Status refused = fs().unmount();
+    EXPECT_EQ(code_of(refused), EBUSY);
+    EXPECT_NE(refused.error().reason().find("/a"), std::string::npos) << refused.error().reason();
+    EXPECT_EQ(file.size(), 10U);
+  }
+  fs().unmount().value();
+  make_pool({});
+}
+
 TEST_F(Names, TwoPoolsDoNotMix) {
   Device other_device = Device::memory({.size = 16 * MiB}).value();
   format(other_device, {}).value();
