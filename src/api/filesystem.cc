@@ -217,12 +217,13 @@ Status Filesystem::drain(int event_fd) {
 
 SpaceInfo Filesystem::space() const {
   if (!core_->is_usable()) return {};  // unmounted, or inherited by a forked child
-  const filesystem::Space space = core_->format().space();
   SpaceInfo info;
+  // First: looking at the quarantine frees what nobody holds any more, and that counts as free.
+  info.quarantined = core_->quarantine().bytes();
+  const filesystem::Space space = core_->format().space();
   info.total = space.total;
   info.free = space.free;
   info.available = space.available;
-  info.quarantined = core_->quarantine().bytes();
   info.block = space.block_bytes;
   info.cluster = space.cluster_bytes;
   info.inodes = space.inodes;

@@ -56,6 +56,31 @@ Result<bool> has_hole(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   return false;
 }
 
+// The whole clusters of the range, and those at its borders that hold nothing else of the file. The format frees no
+// part of a cluster.
+Result<PageRange> whole_clusters(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
+  const std::uint64_t cluster = inode.core.format().cluster().raw();
+  const PageIndex first(round_down(range.first.raw(), cluster));
+  const PageIndex end(std::min(round_up(range.end.raw(), cluster), page_after(kFileBytesMax).raw()));
+  HF_ASSIGN(const PageIndex hole_before, hole_end(inode, {first, range.first}));
+  HF_ASSIGN(const PageIndex hole_behind, hole_end(inode, {range.end, end}));
+  return PageRange{
+      hole_before == range.first ? first : PageIndex(round_up(range.first.raw(), cluster)),
+      hole_behind == end ? end : PageIndex(round_down(range.end.raw(), cluster)),
+  };
+}
+
+// Blocks past the end of the file.
+Status drop(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
+  // The unit that holds the end of the file may be mapped whole: its blocks stay.
+  if (!range.empty() && range.first > PageIndex(0)) {
+    const mapping::Entry entry = inode.mapping.lookup(range.first - PageCount(1));
+    if (entry.has_page()) range.first = std::max(range.first, range.first.align_up(entry.order()));
+  }
+  if (range.empty()) return {};
+  return give_back(inode, range, Nanoseconds(0));
+}
+
 }  // namespace
 
 Status fill_holes(Inode& inode, PageRange range, Ahead ahead) {
@@ -85,19 +110,20 @@ Status fill_holes(Inode& inode, PageRange range, Ahead ahead) {
 Status drop_ahead(Inode& inode) {
   const PageIndex ahead_end = inode.ahead_end;
   inode.ahead_end = PageIndex(0);
-  PageRange range{page_after(inode.attributes.size), ahead_end};
-  // The unit that holds the end of the file may be mapped whole: its blocks stay.
-  if (!range.empty() && range.first > PageIndex(0)) {
-    const mapping::Entry entry = inode.mapping.lookup(range.first - PageCount(1));
-    if (entry.has_page()) range.first = std::max(range.first, range.first.align_up(entry.order()));
-  }
-  const PageCount cluster = inode.core.format().cluster();
-  range.first = PageIndex(round_up(range.first.raw(), cluster.raw()));
-  if (range.empty()) return {};
-  return give_back(inode, range, Nanoseconds(0));
+  return drop(inode, {page_after(inode.attributes.size), ahead_end});
 }
 
-Status give_back(Inode& inode, PageRange range, Nanoseconds patience) {
+Status drop_past_the_end(Inode& inode) {
+  inode.ahead_end = PageIndex(0);
+  std::vector<Extent> extents;
+  HF_TRY(inode.core.format().extents(inode.number, {page_after(inode.attributes.size), kEndOfFile}, extents));
+  if (extents.empty()) return {};
+  return drop(inode, {page_after(inode.attributes.size), extents.back().index + extents.back().count});
+}
+
+Status give_back(Inode& inode, PageRange added, Nanoseconds patience) {
+  HF_ASSIGN(const PageRange range, whole_clusters(inode, added));
+  if (range.empty()) return {};
   // A writer may be filling the blocks at this moment, and a unit that holds the end of the file may have been tracked
   // with them: then they stay. Behind the closed gate neither begins.
   const bool quiet = inode.mapping.close_gate(range, patience);

@@ -21,9 +21,11 @@ Status fill_holes(Inode& inode, PageRange range, Ahead ahead) HF_REQUIRES(inode.
 
 // Gives back blocks ahead of the file, unless a pin, an entry or a copy in progress is in the way.
 Status drop_ahead(Inode& inode) HF_REQUIRES(inode.lock);
+// The same for all blocks past the end, whoever asked for them.
+Status drop_past_the_end(Inode& inode) HF_REQUIRES(inode.lock);
 // Frees unwritten blocks that nobody asked to keep, or leaves them: when a copy into them outlasts the patience, a unit
-// was tracked with them, or a pin holds them.
-Status give_back(Inode& inode, PageRange range, Nanoseconds patience) HF_REQUIRES(inode.lock);
+// was tracked with them, a pin holds them, or they share a cluster with other pages of the file.
+Status give_back(Inode& inode, PageRange added, Nanoseconds patience) HF_REQUIRES(inode.lock);
 
 // drop_ahead for every inode: true when that freed something. No lock is held. Used when space runs out.
 bool drop_all_ahead(Core& core);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 
 #include "base/check.h"
 #include "base/fault_point.h"
@@ -12,6 +13,7 @@
 #include "filesystem/lookup.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/record.h"
+#include "filesystem/removal.h"
 #include "filesystem/worker.h"
 
 namespace holdfast::filesystem {
@@ -30,6 +32,19 @@ struct Move {
 
 PageRange to_clusters(PageRange range, std::uint64_t cluster) {
   return {PageIndex(round_down(range.first.raw(), cluster)), PageIndex(round_up(range.end.raw(), cluster))};
+}
+
+// The device pages of a cluster of the file, of which some may be holes to the file. nullopt: all are.
+Result<std::optional<Extent>> cluster_at(Inode& inode, PageRange cluster) HF_REQUIRES(inode.lock) {
+  for (PageIndex at = cluster.first; at < cluster.end;) {
+    HF_ASSIGN(const Found found, locate(inode, at));
+    if (found.kind != Found::Kind::hole) {
+      const Pfn first(found.pfn.raw() - (at - cluster.first).raw());
+      return std::optional(Extent{cluster.first, first, cluster.count(), found.kind == Found::Kind::unwritten});
+    }
+    at += found.count;
+  }
+  return std::optional<Extent>();
 }
 
 }  // namespace
@@ -79,10 +94,9 @@ Status QuarantineMove::find_copies(Bytes edge) {
   for (PageIndex at = touched.first; at < touched.end; at += PageCount(cluster)) {
     const PageRange whole{at, at + PageCount(cluster)};
     if (!copies_.empty() && copies_.back().range == whole) continue;  // both edges in one cluster
-    HF_ASSIGN(const Found found, locate(inode_, at));
-    if (found.kind == Found::Kind::hole) continue;
-    if (commit_.busy(at, found.pfn, PageCount(cluster)).empty()) continue;
-    copies_.push_back({whole, {}, {{at, found.pfn, PageCount(cluster), found.kind == Found::Kind::unwritten}}});
+    HF_ASSIGN(const std::optional<Extent> block, cluster_at(inode_, whole));
+    if (!block || commit_.busy(block->index, block->pfn, block->count).empty()) continue;
+    copies_.push_back({whole, {}, {*block}});
   }
   return {};
 }
@@ -123,18 +137,18 @@ Status QuarantineMove::make_holding() {
   return {};
 }
 
-Status QuarantineMove::move() {
+Result<std::unique_ptr<Handle>> QuarantineMove::move() {
   Core& core = inode_.core;
   Format& format = core.format();
   // What was written here is to be written there as well.
   HF_TRY(record_locked(inode_));
-  std::size_t extents = copies_.size() * 3;
+  const PageCount cluster = format.cluster();
+  std::size_t extents = kExtentsAtATime + copies_.size() * (3 + cluster.raw());
   for (const Run& run : runs_) extents += run.extents.size() + 2;
   HF_TRY(get_holding());
-  HF_ASSIGN(const std::unique_ptr<Handle> handle,
+  HF_ASSIGN(std::unique_ptr<Handle> handle,
             format.begin({.inodes = 3, .extents = static_cast<std::uint32_t>(4 * extents + 8)}));
-  const PageCount cluster = format.cluster();
-  std::vector<Extent> fresh(copies_.size());
+  std::vector<std::vector<Extent>> fresh(copies_.size());
   for (std::size_t i = 0; i < copies_.size(); ++i) HF_TRY(copy(*handle, copies_[i], fresh[i]));
   // Copies are ready: from here on only extent blocks may be missing, and moves can be taken back.
   std::vector<Move> done;
@@ -152,8 +166,8 @@ Status QuarantineMove::move() {
     }
   }
   for (std::size_t i = 0; i < copies_.size() && status; ++i) {
-    status =
-        step({holding_->number, {fresh[i].index, fresh[i].index + cluster}, inode_.number, copies_[i].range.first});
+    const PageIndex at = fresh[i].front().index;
+    status = step({holding_->number, {at, at + cluster}, inode_.number, copies_[i].range.first});
   }
   if (!status) {
     for (auto each = done.rbegin(); each != done.rend(); ++each) {
@@ -162,43 +176,59 @@ Status QuarantineMove::move() {
       if (!undone) core.note_failure(undone.error());
     }
     core.worker().request(*holding_->release_hook);
-    return status;
+    return std::move(status).error();
   }
   for (std::size_t i = 0; i < copies_.size(); ++i) {
-    inode_.extents.add({copies_[i].range.first, fresh[i].pfn, cluster, false});
+    for (const Extent& each : fresh[i]) {
+      const PageIndex index = copies_[i].range.first + (each.index - fresh[i].front().index);
+      inode_.extents.add({index, each.pfn, each.count, each.unwritten});
+    }
     forget_unrecorded(inode_, copies_[i].range);
   }
   HF_MARK("quarantine.moved");
-  return {};
+  return handle;
 }
 
 // A block of its own for the part that stays, with the bytes that stay; it is made in the holding inode, so that a
-// failure leaves it there to be freed.
-Status QuarantineMove::copy(Handle& handle, const Run& run, Extent& fresh) {
+// failure leaves it there to be freed. Pages that nobody has written, past the end of the file above all, stay
+// unwritten.
+Status QuarantineMove::copy(Handle& handle, const Run& run, std::vector<Extent>& fresh) {
   Core& core = inode_.core;
-  const PageCount cluster = core.format().cluster();
+  Format& format = core.format();
+  const PageCount cluster = format.cluster();
   const PageIndex index = core.quarantine().next_index(cluster, cluster);
   std::vector<Extent> added;
-  HF_TRY(core.format().allocate(handle, holding_->number, {index, index + cluster}, Initial::written, added));
+  HF_TRY(format.allocate(handle, holding_->number, {index, index + cluster}, Initial::unwritten, added));
   HF_CHECK(added.size() == 1 && added.front().count == cluster, "a cluster came in {} pieces", added.size());
-  fresh = added.front();
-  std::byte* const to = core.device().at(fresh.pfn);
+  const Pfn first = added.front().pfn;
   for (PageCount page; page < cluster; page += PageCount(1)) {
     const PageIndex at = run.range.first + page;
     HF_ASSIGN(const Found found, locate(inode_, at));
-    const bool copies = found.kind == Found::Kind::written;
-    device::CopyOutcome outcome = copies ? device::copy(to + page.bytes(), core.device().at(found.pfn), kPageBytes)
-                                         : device::zero(to + page.bytes(), kPageBytes);
-    for (const Bytes& edge : edges_) {
-      const std::uint64_t begin = std::max(edge.first, at.bytes());
-      const std::uint64_t end = std::min(edge.second, at.bytes() + kPageBytes);
-      if (begin < end && outcome == device::CopyOutcome::done) {
-        outcome = device::zero(to + page.bytes() + (begin - at.bytes()), end - begin);
-      }
+    const bool unwritten = found.kind != Found::Kind::written;
+    if (!unwritten) HF_TRY(copy_page(core.device().at(first + page), found.pfn, at));
+    if (!fresh.empty() && fresh.back().unwritten == unwritten) {
+      fresh.back().count += PageCount(1);
+    } else {
+      fresh.push_back({index + page, first + page, PageCount(1), unwritten});
     }
-    if (outcome != device::CopyOutcome::done) return Error(EIO, inode_.path_hint(), "device memory cannot be read");
+  }
+  for (const Extent& each : fresh) {
+    if (!each.unwritten) HF_TRY(format.mark_written(handle, holding_->number, {each.index, each.index + each.count}));
   }
   return {};
+}
+
+// A page of the file, without the bytes that are to be zero.
+Status QuarantineMove::copy_page(std::byte* to, Pfn from, PageIndex at) {
+  device::CopyOutcome outcome = device::copy(to, inode_.core.device().at(from), kPageBytes);
+  for (const Bytes& edge : edges_) {
+    const std::uint64_t begin = std::max(edge.first, at.bytes());
+    const std::uint64_t end = std::min(edge.second, at.bytes() + kPageBytes);
+    if (begin < end && outcome == device::CopyOutcome::done)
+      outcome = device::zero(to + (begin - at.bytes()), end - begin);
+  }
+  if (outcome == device::CopyOutcome::done) return {};
+  return Error(EIO, inode_.path_hint(), "device memory cannot be read");
 }
 
 void QuarantineMove::hand_over() {

@@ -8,7 +8,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -33,8 +35,9 @@ class QuarantineMove {
   // What is held of the clusters that leave, and of those that stay and are to be zero in `edges`.
   Status find(PageRange leaving, const std::array<Bytes, 2>& edges);
   bool empty() const { return runs_.empty() && copies_.empty(); }
-  // ENOSPC: nothing has changed.
-  Status move();
+  // ENOSPC: nothing has changed. Returns the handle, still open, with room for the first step of a removal: what is to
+  // be seen together with the move after a crash belongs into it.
+  Result<std::unique_ptr<Handle>> move();
   // After Commit::remove_entries.
   void hand_over();
 
@@ -48,7 +51,8 @@ class QuarantineMove {
   Status find_copies(Bytes edge);
   Status get_holding();
   Status make_holding();
-  Status copy(Handle& handle, const Run& run, Extent& fresh);
+  Status copy(Handle& handle, const Run& run, std::vector<Extent>& fresh);
+  Status copy_page(std::byte* to, Pfn from, PageIndex at);
   void set_owner(const Run& run);
 
   Inode& inode_;

@@ -17,9 +17,6 @@
 namespace holdfast::filesystem {
 namespace {
 
-// Extents freed in one handle: about 1 ms of work.
-constexpr std::uint32_t kExtentsAtATime = 256;
-
 struct ByteRange {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
@@ -83,13 +80,16 @@ Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) {
   return {};
 }
 
-Status remove_in_steps(Inode& inode, PageRange range, bool shrinks, PageRange past_the_end) {
+Status remove_in_steps(Inode& inode, PageRange range, bool shrinks, PageRange past_the_end,
+                       std::unique_ptr<Handle> handle) {
   if (range.empty() && !shrinks) return {};
   Format& format = inode.core.format();
   bool on_orphan_list = inode.attributes.links == 0;
   bool added_to_list = false;
   for (bool first = true; first || !range.empty(); first = false) {
-    HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 3, .extents = 2 * kExtentsAtATime}));
+    if (!handle) {
+      HF_ASSIGN(handle, format.begin({.inodes = 3, .extents = 2 * kExtentsAtATime}));
+    }
     if (HF_FAULT_POINT("removal.step")) return Error(EIO, inode.path_hint(), "made to fail");
     PageIndex done = range.first;
     if (!range.empty()) {
@@ -106,6 +106,7 @@ Status remove_in_steps(Inode& inode, PageRange range, bool shrinks, PageRange pa
     }
     if (range.empty() && added_to_list) HF_TRY(format.remove_orphan(*handle, inode.number));
     HF_MARK("removal.step");
+    handle.reset();
   }
   return {};
 }
@@ -118,10 +119,13 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
   inode.removals.fetch_add(1, std::memory_order_release);
 
   QuarantineMove detached(inode, commit);
+  std::unique_ptr<Handle> moved;  // the file loses its pinned blocks and gets its new size in one handle
   if (on_pinned == OnPinned::detach) {
     HF_TRY(detached.find(plan.whole, {{{plan.edges[0].begin, plan.edges[0].end},  //
                                        {plan.edges[1].begin, plan.edges[1].end}}}));
-    if (!detached.empty()) HF_TRY(detached.move());
+    if (!detached.empty()) {
+      HF_ASSIGN(moved, detached.move());
+    }
   }
 
   const std::uint64_t old_size = inode.attributes.size;
@@ -133,7 +137,8 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
   const PageRange past_the_end =
       new_size ? PageRange{page_after(*new_size), std::max(page_after(*new_size), plan.whole.first)} : PageRange{};
   forget_unrecorded(inode, past_the_end);
-  if (Status removed = remove_in_steps(inode, plan.whole, new_size.has_value(), past_the_end); !removed) {
+  if (Status removed = remove_in_steps(inode, plan.whole, new_size.has_value(), past_the_end, std::move(moved));
+      !removed) {
     inode.attributes.size = old_size;
     inode.extents.forget();
     return removed;

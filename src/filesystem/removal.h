@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include <holdfast/types.h>
@@ -32,11 +33,14 @@ PageRange range_to_break(const Inode& inode, Cut cut, OnPinned on_pinned);
 Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinned,
                 std::optional<std::uint64_t> new_size) HF_REQUIRES(inode.lock);
 
+// Extents freed in one handle: about 1 ms of work.
+inline constexpr std::uint32_t kExtentsAtATime = 256;
+
 // Frees the blocks of a range that nobody can reach, in as many handles as it takes. With `shrinks` the first handle
 // also records the inode's size and marks `past_the_end`, what stays of a cluster, unwritten; a crash in the middle
-// leaves the file on the orphan list, so that the rest is freed then.
-Status remove_in_steps(Inode& inode, PageRange range, bool shrinks = false, PageRange past_the_end = {})
-    HF_REQUIRES(inode.lock);
+// leaves the file on the orphan list, so that the rest is freed then. `handle`, where given, is the first one.
+Status remove_in_steps(Inode& inode, PageRange range, bool shrinks = false, PageRange past_the_end = {},
+                       std::unique_ptr<Handle> handle = nullptr) HF_REQUIRES(inode.lock);
 
 // Stores zeros over the written bytes of [begin, end). Holes and unwritten blocks are zeros already. EIO.
 Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) HF_REQUIRES(inode.lock);

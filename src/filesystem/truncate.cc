@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/mark.h"
+#include "filesystem/allocation.h"
 #include "filesystem/core.h"
 #include "filesystem/growth.h"
 #include "filesystem/removal.h"
@@ -29,6 +30,8 @@ PageRange range_to_truncate(const Inode& inode, std::uint64_t size, OnPinned on_
 Result<bool> try_grow(Inode& inode, std::uint64_t size) {
   const MutexLock lock(inode.lock);
   if (inode.attributes.size > size) return false;
+  // As the kernel does: a file set to the size that it has loses what was allocated past it.
+  if (inode.attributes.size == size) HF_TRY(drop_past_the_end(inode));
   HF_TRY(reveal(inode, size));
   note_change(inode);
   inode.attributes_unrecorded = true;

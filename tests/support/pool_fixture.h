@@ -43,10 +43,26 @@ class PoolTest : public ::testing::Test {
     fs_.emplace(Filesystem::mount(std::move(device)).value());
   }
 
-  void remount() {
+  // `checked`: e2fsck is asked in between.
+  void remount(bool checked = false) {
+    close();
+    if (checked) {
+      EXPECT_TRUE(e2fsck_clean(path()));
+    }
+    mount().value();
+  }
+  // Unmounts; until mount() only the image may be used.
+  void close() {
     fs().unmount().value();
     fs_.reset();
-    fs_.emplace(Filesystem::mount(Device::open(path()).value()).value());
+  }
+  Status mount() {
+    Result<Device> device = Device::open(path());
+    if (!device) return std::move(device).error();
+    Result<Filesystem> mounted = Filesystem::mount(std::move(device).value());
+    if (!mounted) return std::move(mounted).error();
+    fs_.emplace(std::move(mounted).value());
+    return {};
   }
 
   Filesystem& fs() { return *fs_; }
