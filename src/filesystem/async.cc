@@ -47,12 +47,15 @@ class PendingBreak final : public Pending {
  private:
   Progress finish(Status status) {
     broken_.reset();  // whoever waited for the range goes on
+    // Before anybody is told: who drops the file and the file system after that finds them closed. Where the caller did
+    // so already, the core ends here.
+    file_.reset();
     if (event_fd_ >= 0) static_cast<void>(eventfd_write(event_fd_, 1));
     done_(std::move(status));
     return Progress::done;
   }
 
-  const std::shared_ptr<OpenFile> file_;
+  std::shared_ptr<OpenFile> file_;
   std::optional<layout::Break> broken_;
   const Deadline deadline_;
   const Commit commit_;

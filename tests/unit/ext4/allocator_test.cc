@@ -32,7 +32,7 @@ class AllocatorModel : public testing::TestWithParam<Shape> {};
 TEST_P(AllocatorModel, HandsOutEachClusterOnce) {
   MountedVolume volume(GetParam().mebibytes * MiB, GetParam().options);
   Allocator& allocator = volume.core().allocator();
-  const Geometry& geometry = volume.core().geometry();
+  const Geometry geometry = volume.core().geometry();  // outlives the reopening
   const std::uint64_t all_free = allocator.free_clusters();
   std::set<std::uint64_t> owned;    // clusters
   std::set<std::uint64_t> pending;  // freed, not committed

@@ -88,6 +88,24 @@ TEST_F(Async, DeadlinesAndErrorsReachTheCallback) {
   EXPECT_EQ(known.error().code(), EFBIG);
 }
 
+TEST_F(Async, TheFileIsLetGoBeforeTheCallback) {
+  start();
+  const FilePtr file = file_of(64 * KiB);
+  const std::weak_ptr<filesystem::OpenFile> watched = file;
+  const auto holders_seen = [&](Deadline deadline) {
+    const auto holders = std::make_shared<std::promise<long>>();
+    std::future<long> seen = holders->get_future();
+    const auto done = [watched, holders](const Status&) { holders->set_value(watched.use_count()); };
+    EXPECT_TRUE(filesystem::truncate_async(file, 0, OnPinned::wait, deadline, done, -1));
+    return seen.get();
+  };
+  {
+    const Pin held = pin(file, 0, 4096);
+    EXPECT_EQ(holders_seen(Deadline::after(milliseconds(5))), 1) << "this test alone, after an error";
+  }
+  EXPECT_EQ(holders_seen(Deadline::never()), 1) << "this test alone";
+}
+
 TEST_F(Async, AFileThatIsClosedMeanwhileIsTruncatedAllTheSame) {
   start();
   FilePtr file = file_of(64 * KiB);
