@@ -20,6 +20,7 @@
 #include <holdfast/error.h>
 #include <holdfast/pin.h>
 #include <holdfast/types.h>
+#include <holdfast/window.h>
 
 namespace holdfast {
 
@@ -122,6 +123,15 @@ class File {
   Result<Pin> pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options = {});
   // The same, but never waits and never allocates: EAGAIN when the range is not tracked yet.
   Result<Pin> try_pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options = {});
+
+  // --- windows: mmap(2) with MAP_SHARED ---
+  // Shows [offset, offset + length) of the file as memory; `offset` is a multiple of the carrier's page. The range may
+  // reach past the end of the file: what is there is shown once the file has grown. Nothing is allocated, unless
+  // options.populate asks or there is no fault source (Window::faults). Blocks on the file's lock.
+  // EBADF (not opened for reading, or for writing with write access), EACCES (not a regular file), EINVAL, EOVERFLOW,
+  // EROFS, ENOMEM (address space, or vm.max_map_count), EOPNOTSUPP (a carrier of large pages on which the file does not
+  // lie in whole ones; names the byte). With populate also ENOSPC, EIO. Nothing is left behind.
+  Result<Window> map(std::uint64_t offset, std::uint64_t length, const MapOptions& options = {});
 
   // --- durability: fsync(2), fdatasync(2) ---
   Status sync();

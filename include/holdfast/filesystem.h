@@ -145,6 +145,11 @@ class Filesystem {
   };
   // One Pin for each range, all or nothing. Errors and blocking as File::pin.
   Result<std::vector<Pin>> pin_many(std::span<const PinRange> ranges, const PinOptions& options = {});
+  // A pin by address: `address` lies in a window of this file system (the kernel's gup). As File::pin of the bytes
+  // shown there; what is absent is brought first. Once it is granted the pin knows pages, not addresses: its segments
+  // stay good when the window ends. EFAULT (no window, or the range reaches past it), EXDEV (another pool's), EACCES
+  // (write access through a window for reading), and what File::pin says. Takes no lock where the pages are tracked.
+  Result<Pin> pin_address(const void* address, std::uint64_t length, const PinOptions& options = {});
   // Every pin of this file system that this process holds, at most `limit`.
   std::vector<PinInfo> pins(std::size_t limit = 100000) const;
   std::vector<QuarantineInfo> quarantine() const;

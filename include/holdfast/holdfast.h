@@ -7,3 +7,4 @@
 #include <holdfast/filesystem.h>  // IWYU pragma: export
 #include <holdfast/pin.h>         // IWYU pragma: export
 #include <holdfast/types.h>       // IWYU pragma: export
+#include <holdfast/window.h>      // IWYU pragma: export

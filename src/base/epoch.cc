@@ -7,14 +7,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <mutex>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
 #include "base/fork.h"
+#include "base/masked.h"
 #include "base/mutex.h"
 #include "base/wait_queue.h"
 
@@ -57,11 +56,6 @@ std::atomic<Record*> records{nullptr};  // pushed to, never popped from
 std::atomic<Limbo*> limbo_of_process{nullptr};
 pthread_key_t thread_end_key;
 std::once_flag initialized;
-
-bool masked(std::string_view feature) {
-  const char* const mask = std::getenv("HOLDFAST_MASK");
-  return mask != nullptr && std::string_view(mask).find(feature) != std::string_view::npos;
-}
 
 bool register_membarrier() {
 #if defined(HF_THREAD_SANITIZER) || (defined(HOLDFAST_SCHEDULER) && HOLDFAST_SCHEDULER)

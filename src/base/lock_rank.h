@@ -10,6 +10,7 @@
 // | allocator       | free space                                           | wait, allocate metadata                  |
 // | block_cache     | the table of cached metadata blocks                  | wait                                     |
 // | break_list      | active breaks and closed gates of one mapping        | wait (but on its own condition)          |
+// | windows         | the windows of one file and what they show           | wait for a pin or a gate, touch a window |
 // | tree            | one mapping's tree of entries                        | wait, allocate from the device           |
 // | extent_cache    | one inode's cached extents                           | wait                                     |
 // | pin_table       | the list of threads' slot tables                     | wait                                     |
@@ -32,6 +33,7 @@ enum class LockRank : std::uint8_t {
   allocator,
   block_cache,
   break_list,
+  windows,
   tree,
   extent_cache,
   pin_table,

@@ -51,6 +51,12 @@ class HF_CAPABILITY("mutex") Mutex {
     lock_order::acquiring(this, rank_, false);
     mutex_.lock();
   }
+  // Never waits.
+  bool try_lock() HF_ANNOTATE(try_acquire_capability(true)) {
+    if (!mutex_.try_lock()) return false;
+    lock_order::acquiring(this, rank_, false);
+    return true;
+  }
   void lock_second_of_rank() HF_ACQUIRE() {
     lock_order::acquiring(this, rank_, true);
     mutex_.lock();

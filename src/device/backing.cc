@@ -29,8 +29,8 @@ Result<std::unique_ptr<Backing>> Backing::create(int fd, const std::string& name
   const std::uint64_t words = round_up(chunks, kBitsPerWord) / kBitsPerWord;
   // Fresh anonymous memory is zero, and zero is a valid word without bits.
   static_assert(Word::is_always_lock_free && sizeof(Word) == sizeof(std::uint64_t));
-  void* memory =
-      mmap(nullptr, words * sizeof(Word), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* memory = mmap(nullptr, 2 * words * sizeof(Word), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return failed(errno, name, "no memory to remember what is allocated");
   return std::unique_ptr<Backing>(new Backing(fd, name, geometry, static_cast<Word*>(memory), words));
 }
@@ -41,9 +41,10 @@ Backing::Backing(int fd, std::string name, const Geometry& geometry, Word* words
       geometry_(geometry),
       chunk_bytes_(chunk_bytes(geometry)),
       words_(words),
+      units_(words + word_count),
       word_count_(word_count) {}
 
-Backing::~Backing() { munmap(words_, word_count_ * sizeof(Word)); }
+Backing::~Backing() { munmap(words_, 2 * word_count_ * sizeof(Word)); }
 
 void Backing::set_complete(std::uint64_t chunk) {
   words_[chunk / kBitsPerWord].fetch_or(bit_of(chunk), std::memory_order_release);  // pairs with is_complete
@@ -53,11 +54,13 @@ void Backing::clear_complete(std::uint64_t first_chunk, std::uint64_t last_chunk
   for (std::uint64_t chunk = first_chunk; chunk <= last_chunk;) {
     if (chunk % kBitsPerWord == 0 && last_chunk - chunk >= kBitsPerWord - 1) {
       // An untouched word stays untouched: a load of fresh memory maps the shared zero page.
-      Word& word = words_[chunk / kBitsPerWord];
-      if (word.load(std::memory_order_relaxed) != 0) word.store(0, std::memory_order_relaxed);
+      for (Word* const word : {&words_[chunk / kBitsPerWord], &units_[chunk / kBitsPerWord]}) {
+        if (word->load(std::memory_order_relaxed) != 0) word->store(0, std::memory_order_relaxed);
+      }
       chunk += kBitsPerWord;
     } else {
       words_[chunk / kBitsPerWord].fetch_and(~bit_of(chunk), std::memory_order_relaxed);
+      if (is_unit(chunk)) units_[chunk / kBitsPerWord].fetch_and(~bit_of(chunk), std::memory_order_relaxed);
       ++chunk;
     }
   }

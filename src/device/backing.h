@@ -41,6 +41,15 @@ class Backing {
     return true;
   }
 
+  // B4: the second bit of a chunk says that the kernel translates it as one unit. Set by make_unit after the chunk was
+  //     complete, cleared with it. A hint for how to install translations: wrong only costs time.
+  bool is_unit(std::uint64_t chunk) const {
+    return (units_[chunk / kBitsPerWord].load(std::memory_order_relaxed) & bit_of(chunk)) != 0;
+  }
+  void set_unit(std::uint64_t chunk) {
+    units_[chunk / kBitsPerWord].fetch_or(bit_of(chunk), std::memory_order_relaxed);
+  }
+
   // Allocates what is missing. Takes whole chunks while the carrier has room for them, the exact range otherwise.
   // Blocks on the carrier. ENOSPC: out of space; ENOTSUP: the carrier's file system cannot allocate ahead.
   Status reserve(std::uint64_t offset, std::uint64_t length);
@@ -71,6 +80,7 @@ class Backing {
   const Geometry geometry_;
   const std::uint64_t chunk_bytes_;
   Word* const words_;  // B1
+  Word* const units_;  // B4; behind words_
   const std::uint64_t word_count_;
   Mutex mutex_{LockRank::leaf};
 };

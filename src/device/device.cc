@@ -4,11 +4,10 @@
 #include <sys/mman.h>
 
 #include <cerrno>
-#include <cstdlib>
-#include <string_view>
 
 #include "base/check.h"
 #include "base/fault_point.h"
+#include "base/masked.h"
 #include "base/trace.h"
 #include "device/describe.h"
 #include "device/device_lock.h"
@@ -30,11 +29,8 @@ void check_range(const Geometry& geometry, std::uint64_t offset, std::uint64_t l
 
 // MADV_COLLAPSE, unless the environment asks to do without (HOLDFAST_MASK=collapse): an errno value or 0.
 int collapse(std::byte* unit, std::size_t length) {
-  static const bool masked = [] {
-    const char* mask = std::getenv("HOLDFAST_MASK");
-    return mask != nullptr && std::string_view(mask).find("collapse") != std::string_view::npos;
-  }();
-  if (masked) return EINVAL;
+  static const bool without = masked("collapse");
+  if (without) return EINVAL;
   return madvise(unit, length, MADV_COLLAPSE) == 0 ? 0 : errno;
 }
 
@@ -96,6 +92,11 @@ bool Device::give_back(Pfn first, PageCount count) {
   return parts_->backing->give_back(first.bytes(), count.bytes());
 }
 
+bool Device::is_unit(Pfn first) const {
+  if (geometry_.page_bytes >= kOrder2M.pages().bytes()) return true;
+  return parts_->backing != nullptr && parts_->backing->is_unit(first.bytes() / kOrder2M.pages().bytes());
+}
+
 Status Device::make_unit(Pfn first) {
   HF_TRY(check_changeable("make a 2 MiB unit"));
   const PageCount pages = kOrder2M.pages();
@@ -109,7 +110,10 @@ Status Device::make_unit(Pfn first) {
   }
   HF_TRY(reserve(first, pages));
   const int code = collapse(at(first), pages.bytes());
-  if (code == 0) return {};
+  if (code == 0) {
+    parts_->backing->set_unit(first.bytes() / pages.bytes());
+    return {};
+  }
   HF_TRACE2(device_make_unit_failed, first.raw(), code);
   switch (code) {
     case EINVAL:

@@ -86,6 +86,10 @@ class Device {
   // device; ENOMEM: no free 2 MiB of memory; EINVAL: the unit does not lie inside the device.
   Status make_unit(Pfn first);
 
+  // Whether the kernel translates the 2 MiB at `first` (a multiple of 2 MiB) as one unit: made, and not given back
+  // since.
+  bool is_unit(Pfn first) const;
+
   // Gives the memory behind whole carrier pages in the range back to the carrier (hole punch); contents become zero.
   // False where the carrier cannot, or could not: then contents stay, and so may the memory.
   bool give_back(Pfn first, PageCount count);

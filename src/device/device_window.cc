@@ -5,32 +5,13 @@
 
 #include <cerrno>
 
-#include "base/check.h"
 #include "base/fault_point.h"
+#include "device/address_space.h"
 #include "device/carrier.h"
 #include "device/describe.h"
 
 namespace holdfast::device {
 namespace {
-
-std::byte* address(std::uintptr_t value) { return reinterpret_cast<std::byte*>(value); }
-
-void unmap(std::byte* begin, std::size_t length) {
-  if (length == 0) return;
-  HF_CHECK(munmap(begin, length) == 0, "munmap of {} bytes: errno {}", length, errno);
-}
-
-// `length` bytes of address space that begin at a multiple of `alignment`, inaccessible. nullptr when there is no room.
-std::byte* reserve_addresses(std::size_t length, std::size_t alignment) {
-  const std::size_t with_slack = length + alignment;
-  void* all = mmap(nullptr, with_slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (all == MAP_FAILED) return nullptr;
-  const auto first = reinterpret_cast<std::uintptr_t>(all);
-  const std::uintptr_t aligned = round_up(first, alignment);
-  unmap(address(first), aligned - first);
-  unmap(address(aligned + length), first + with_slack - (aligned + length));
-  return address(aligned);
-}
 
 Error cannot_map(int code, const std::string& name, const Geometry& geometry) {
   if (code == ENOMEM && geometry.page_bytes > kPageBytes && geometry.kind != Kind::devdax) {
@@ -54,11 +35,8 @@ Result<std::unique_ptr<DeviceWindow>> DeviceWindow::map(int fd, const std::strin
   const bool writer = mode == OpenMode::read_write;
   const int protection = writer ? PROT_READ | PROT_WRITE : PROT_READ;
   const int flags = MAP_SHARED | MAP_FIXED | (writer ? 0 : MAP_NORESERVE);
-  int code = 0;
-  if (mmap(begin, geometry.size, protection, flags, fd, 0) == MAP_FAILED ||
-      madvise(begin, geometry.size, MADV_DONTFORK) != 0 || madvise(begin, geometry.size, MADV_DONTDUMP) != 0) {
-    code = errno;
-  }
+  const bool mapped = mmap(begin, geometry.size, protection, flags, fd, 0) != MAP_FAILED;
+  const int code = mapped ? keep_private(begin, geometry.size) : errno;
   if (code != 0) {
     unmap(begin, geometry.size);
     return cannot_map(code, name, geometry);

@@ -9,6 +9,7 @@
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
 #include "filesystem/removal.h"
+#include "filesystem/windows.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -32,6 +33,7 @@ Status allocate_once(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   std::vector<Extent> added;
   HF_TRY(format.allocate(*handle, inode.number, range, Initial::unwritten, added));
   for (const Extent& extent : added) inode.extents.add(extent);
+  refresh_windows(inode, range);
   return {};
 }
 
@@ -134,6 +136,7 @@ Status give_back(Inode& inode, PageRange added, Nanoseconds patience) {
     if (status) {
       inode.extents.remove(range);
       inode.mapping.remove(range);
+      refresh_windows(inode, range);
     }
   }
   inode.mapping.open_gate(range);

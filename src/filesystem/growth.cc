@@ -9,6 +9,7 @@
 #include "filesystem/lookup.h"
 #include "filesystem/record.h"
 #include "filesystem/removal.h"
+#include "filesystem/windows.h"
 
 namespace holdfast::filesystem {
 
@@ -38,11 +39,13 @@ Status reveal(Inode& inode, std::uint64_t end) {
 
 void grow_to(Inode& inode, std::uint64_t end) {
   if (end <= inode.attributes.size) return;
+  const PageIndex old_end = page_after(inode.attributes.size);
   inode.attributes.size = end;
   inode.attributes_unrecorded = true;
   HF_MARK("growth.size");
   // release: partners are the loads of readers and pins.
   inode.size.store(end, std::memory_order_release);
+  refresh_windows(inode, {old_end, page_after(end)});
 }
 
 }  // namespace holdfast::filesystem

@@ -3,6 +3,7 @@
 #include "base/check.h"
 #include "filesystem/core.h"
 #include "filesystem/times.h"
+#include "filesystem/windows.h"
 
 namespace holdfast::filesystem {
 

@@ -32,6 +32,7 @@
 namespace holdfast::filesystem {
 
 class Core;
+class InodeWindows;
 
 // Pages of a file are numbered with 32 bits, and the last number is not used.
 inline constexpr std::uint64_t kFileBytesMax = ((std::uint64_t{1} << 32) - 1) * kPageBytes;
@@ -67,6 +68,9 @@ class Inode {
   std::atomic<std::uint32_t> open_files{0};
   // Whether some of its units went to the holding inode in part; guarded by `lock`.
   bool shares_units HF_GUARDED_BY(lock) = false;
+
+  // Made by the first map. Before mapping, which tells it of translations to remove.
+  std::unique_ptr<InodeWindows> windows HF_GUARDED_BY(lock);
 
   ReleaseHookPtr release_hook;  // before mapping: told until the mapping ends
   mapping::Mapping mapping;

@@ -80,17 +80,12 @@ bool below_the_end(const Inode& inode, PageIndex index) {
 
 enum class Step : std::uint8_t { went_on, blocks_missing, past_the_end, again };
 
-// Inserts entries from `at` on, within the 2 MiB around it. The extents around are known.
-Result<Step> insert_some(Inode& inode, PageIndex& at, PageIndex end, Deadline deadline) {
+// Inserts entries from `at` on, within the 2 MiB around it. The extents around are known; the caller is inside a Hold
+// of those 2 MiB.
+Result<Step> insert_held(Inode& inode, PageIndex& at, PageIndex end, Deadline deadline) {
   using mapping::Mapping;
   const PageIndex unit = at.align_down(kOrder2M);
   const PageIndex unit_end = unit + kOrder2M.pages();
-  const auto hold = mapping::Hold::enter(inode.mapping, {unit, unit_end}, deadline);
-  if (!hold) {
-    if (deadline.passed()) return Error(ETIMEDOUT, inode.path_hint(), "the range is being taken away");
-    return Error(EINTR, inode.path_hint(), "a signal came");
-  }
-  HF_MARK("pin.held");
   const std::optional<Pfn> whole = whole_unit(inode, at, kOrder2M);
   if (whole && below_the_end(inode, at)) {
     const Result<Mapping::InsertOutcome> inserted = inode.mapping.insert(unit, *whole, kOrder2M, deadline);
@@ -113,6 +108,17 @@ Result<Step> insert_some(Inode& inode, PageIndex& at, PageIndex end, Deadline de
   // The last page of a unit that grew page by page.
   if (whole) static_cast<void>(inode.mapping.try_form_unit(unit, *whole, kOrder2M));
   return Step::went_on;
+}
+
+Result<Step> insert_some(Inode& inode, PageIndex& at, PageIndex end, Deadline deadline) {
+  const PageIndex unit = at.align_down(kOrder2M);
+  const auto hold = mapping::Hold::enter(inode.mapping, {unit, unit + kOrder2M.pages()}, deadline);
+  if (!hold) {
+    if (deadline.passed()) return Error(ETIMEDOUT, inode.path_hint(), "the range is being taken away");
+    return Error(EINTR, inode.path_hint(), "a signal came");
+  }
+  HF_MARK("pin.held");
+  return insert_held(inode, at, end, deadline);
 }
 
 // A 1 GiB entry, where the carrier maps nothing smaller: else one pin would keep a whole GiB from being punched.
@@ -154,6 +160,15 @@ std::optional<Pfn> whole_unit(const Inode& inode, PageIndex index, Order order) 
     at += found.count;
   }
   return begin.pfn;
+}
+
+bool try_track_held(Inode& inode, PageRange range) {
+  const Deadline now = Deadline::at(Nanoseconds(0));
+  for (PageIndex at = range.first; at < range.end;) {
+    const Result<Step> step = insert_held(inode, at, range.end, now);
+    if (!step || *step != Step::went_on) return false;
+  }
+  return true;
 }
 
 Status track(Inode& inode, PageRange range, Access access, Deadline deadline) {

@@ -20,6 +20,10 @@ namespace holdfast::filesystem {
 // Blocks on the inode lock where blocks are missing, and on a closed gate (bounded). No lock is held by the caller.
 Status track(Inode& inode, PageRange range, Access access, Deadline deadline);
 
+// The same without waiting, for a caller inside a Hold of the 2 MiB (of the larger unit) that the range lies in: false
+// where blocks are missing, unwritten or unknown, or somebody has an entry locked.
+bool try_track_held(Inode& inode, PageRange range);
+
 // The unit of `order` that holds the page may be one entry: it lies whole on congruent, contiguous blocks, which are
 // written as far as the file reaches. Its first page on the device. The extents are known; the caller is inside a hold
 // of the unit or has the inode lock.

@@ -12,6 +12,7 @@
 #include "filesystem/quarantine_move.h"
 #include "filesystem/removal.h"
 #include "filesystem/times.h"
+#include "filesystem/windows.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -40,6 +41,7 @@ Result<bool> commit_zero(Inode& inode, layout::Break& broken, std::uint64_t offs
       commit->remove_entries();
       HF_TRY(track_pinned(inode, *commit, {}));
       detached.hand_over();
+      refresh_windows(inode, commit->range());
     }
   }
   HF_TRY(zero_bytes(inode, offset, end));

@@ -13,6 +13,7 @@
 #include "filesystem/quarantine_move.h"
 #include "filesystem/record.h"
 #include "filesystem/times.h"
+#include "filesystem/windows.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -129,6 +130,7 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
   }
 
   const std::uint64_t old_size = inode.attributes.size;
+  HF_TRY(leave_windows(inode, plan.whole));
   forget_unrecorded(inode, plan.whole);
   note_change(inode);
   if (new_size) inode.attributes.size = *new_size;
@@ -141,6 +143,7 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
       !removed) {
     inode.attributes.size = old_size;
     inode.extents.forget();
+    refresh_windows(inode, commit.range());
     return removed;
   }
   HF_MARK("removal.blocks_are_out");
@@ -162,6 +165,7 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
   commit.remove_entries();
   if (on_pinned == OnPinned::detach) HF_TRY(track_pinned(inode, commit, plan.whole));
   detached.hand_over();
+  refresh_windows(inode, new_size ? PageRange{commit.range().first, kEndOfFile} : commit.range());
   HF_TRACE3(take_out, raw(inode.number), cut.begin, cut.end);
   return {};
 }

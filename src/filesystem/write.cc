@@ -16,6 +16,7 @@
 #include "filesystem/record.h"
 #include "filesystem/times.h"
 #include "filesystem/user_bytes.h"
+#include "filesystem/windows.h"
 #include "mapping/hold.h"
 
 namespace holdfast::filesystem {
@@ -139,6 +140,7 @@ class FreshWrite {
     for (const PageRange& run : unwritten_) {
       inode_.extents.mark_written(run);
       note_written(inode_, run);
+      refresh_windows(inode_, run);
     }
     note_change(inode_);
     inode_.attributes_unrecorded = true;

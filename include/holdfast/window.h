@@ -1,0 +1,68 @@
+// Window: a file as memory. Loads and stores go to the file's own pages; truncate, punch and eviction take them away
+// again, and no window ever shows another file's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include <holdfast/error.h>
+#include <holdfast/types.h>
+
+namespace holdfast {
+
+namespace window {
+class View;
+}
+
+// Who serves touches of pages that are not there.
+enum class Faults : std::uint8_t {
+  full,       // userfaultfd(2): loads, stores and system calls wait while a page is brought
+  user_mode,  // unprivileged userfaultfd: a system call on an absent page answers EFAULT; touch or populate it before
+  none,       // no userfaultfd, or a pool mounted read-only: map() brings everything, and gives holes blocks for write
+              // access; holes that come later read as zeros and refuse stores (SIGSEGV)
+};
+
+struct MapOptions {
+  Access access = Access::write;
+  bool populate = false;  // every page is there when map returns; for write access holes get blocks (ENOSPC)
+};
+
+// Move-only. The file stays open as long as the window lives. From any thread; the program ends its own use of the
+// addresses before the window ends. In a forked child the addresses are not mapped, and the object is inert.
+//
+// As with mmap(2): a touch past the page that holds the end of the file is SIGBUS, and EFAULT to system calls; bytes
+// between the end of the file and the end of its page may be stored and are lost. A store that finds no space, and a
+// load of memory that cannot be read, are SIGBUS too; allocate or populate first where that must not happen.
+// A pin of the range outlives the window and what becomes of it.
+class Window {
+ public:
+  Window(Window&&) noexcept;
+  Window& operator=(Window&&) noexcept;
+  ~Window();  // munmap(2). Waits for faults being served (bounded)
+
+  std::span<std::byte> bytes() const;
+  std::byte* data() const;
+  std::uint64_t size() const;    // bytes, as asked for
+  std::uint64_t offset() const;  // in the file
+  Faults faults() const;
+
+  // Brings the range as MapOptions::populate does. Blocks as a fault does: on the file's lock and a truncate's commit.
+  // EINVAL (outside of the window), ENOSPC, EIO, ENOMEM, ENODEV; part may be there then.
+  Status populate(std::uint64_t offset, std::uint64_t length);
+  // msync(2) with MS_SYNC: stores to the range are durable afterwards, where the carrier is. EINVAL, EIO.
+  Status sync(std::uint64_t offset, std::uint64_t length);
+  // munmap(2) of a part, whole pages of the carrier: a touch is SIGSEGV from then on. EINVAL, ENOMEM.
+  Status unmap(std::uint64_t offset, std::uint64_t length);
+
+  // For the layers behind this interface.
+  Window(std::shared_ptr<window::View> impl, std::uint64_t size);
+
+ private:
+  void close() noexcept;
+  std::shared_ptr<window::View> impl_;
+  std::uint64_t size_ = 0;
+};
+
+}  // namespace holdfast

@@ -1,0 +1,156 @@
+#include "filesystem/windows.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "device/describe.h"
+#include "filesystem/lookup.h"
+#include "filesystem/pin_track.h"
+#include "window/fault_server.h"
+#include "window/registry.h"
+
+namespace holdfast::filesystem {
+
+using window::Place;
+
+InodeWindows::InodeWindows(Inode& inode) : inode_(inode), all_(*this, inode.core.device()) {}
+
+Place InodeWindows::place(PageIndex index) const {
+  // acquire: partner is the store in grow_to and take_out.
+  const std::uint64_t size = inode_.size.load(std::memory_order_acquire);
+  const PageIndex end(round_up(size, inode_.core.device().geometry().page_bytes) / kPageBytes);
+  if (index >= end) return {Place::Kind::past_end, false, {}, kEndOfFile - index};
+  const Found found = inode_.extents.find(index);
+  const PageCount count = std::min(found.count, end - index);
+  switch (found.kind) {
+    case Found::Kind::unknown:
+      return {Place::Kind::unknown, false, {}, std::max(count, PageCount(1))};
+    case Found::Kind::hole:
+      return {Place::Kind::hole, false, {}, count};
+    case Found::Kind::unwritten:
+    case Found::Kind::written:
+      return {Place::Kind::block, found.kind == Found::Kind::written, found.pfn, count};
+  }
+  __builtin_unreachable();
+}
+
+bool InodeWindows::try_track(PageRange range) { return try_track_held(inode_, range); }
+
+Status InodeWindows::track(PageRange range, Access access) {
+  return filesystem::track(inode_, range, access, Deadline::never());
+}
+
+Status InodeWindows::learn(PageIndex index) {
+  HF_TRY(locate_unlocked(inode_, index));
+  return {};
+}
+
+namespace {
+
+Status check(const OpenFile& file, const MapRequest& request) {
+  const Inode& inode = *file.inode;
+  HF_TRY(file.core->usable());
+  const auto refused = [&inode](int code, const char* reason) { return Error(code, inode.path_hint(), reason); };
+  if (inode.type != FileType::regular) return refused(EACCES, "not a regular file");
+  if (!file.may_read) return refused(EBADF, "not opened for reading");
+  if (request.access == Access::write) {
+    HF_TRY(file.core->writable());
+    if (!file.may_write) return refused(EBADF, "not opened for writing");
+  }
+  const std::uint64_t grain = file.core->device().geometry().page_bytes;
+  if (request.length == 0) return refused(EINVAL, "an empty range");
+  if (request.offset % grain != 0) {
+    return Error(EINVAL, inode.path_hint(),
+                 fmt::format("byte {} does not begin a page of {}", request.offset, device::describe_bytes(grain)));
+  }
+  if (request.offset > kFileBytesMax || request.length > round_down(kFileBytesMax, grain) - request.offset) {
+    return refused(EOVERFLOW, "the range reaches past the largest size of a file");
+  }
+  return {};
+}
+
+// A new view of what the file is now. The extents are learnt first, so that it shows blocks from the start.
+Result<std::shared_ptr<window::View>> add_view(Inode& inode, PageRange pages, Access access) {
+  Core& core = inode.core;
+  // A pool that nobody writes changes nothing: it needs no faults.
+  const window::Userfaultfd* const faults = core.read_only() ? nullptr : window::fault_service();
+  const MutexLock lock(inode.lock);
+  const PageIndex end = std::min(pages.end, page_after(inode.attributes.size));
+  for (PageIndex at = pages.first; at < end;) {
+    HF_ASSIGN(const Found found, locate(inode, at));
+    at += found.count;
+  }
+  if (!inode.windows) inode.windows = std::make_unique<InodeWindows>(inode);
+  return inode.windows->all().add(faults, pages, access);
+}
+
+// Without faults everything has to be there from the start: blocks, and zeros in them.
+Status fill_all(Inode& inode, PageRange pages, Access access) {
+  // acquire: partner is the store in grow_to and take_out.
+  const std::uint64_t size = inode.size.load(std::memory_order_acquire);
+  const PageRange inside{pages.first, std::min(pages.end, page_after(size))};
+  if (inside.empty()) return {};
+  if (access == Access::write) return track(inode, inside, Access::write, Deadline::never());
+  for (PageIndex at = inside.first; at < inside.end;) {
+    HF_ASSIGN(const Found found, locate_unlocked(inode, at));
+    const PageIndex end = std::min(at + found.count, inside.end);
+    if (found.kind == Found::Kind::unwritten && !inode.core.read_only()) {
+      HF_TRY(track(inode, {at, end}, Access::read, Deadline::never()));
+    }
+    at = end;
+  }
+  return {};
+}
+
+// What map installs of itself: a unit where that is one translation, else what one fault would.
+PageRange eager(const window::View& view, const device::Device& device, std::uint64_t size) {
+  const PageIndex first = view.pages().first;
+  const bool large = device.geometry().page_bytes >= kOrder2M.pages().bytes();
+  const PageCount count = large ? view.grain() : PageCount(16);
+  return {first, std::min({first + count, view.pages().end, page_after(size)})};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file, const MapRequest& request) {
+  HF_TRY(check(*file, request));
+  Inode& inode = *file->inode;
+  const device::Device& device = inode.core.device();
+  const std::uint64_t grain = device.geometry().page_bytes;
+  const PageRange pages{page_holding(request.offset), page_after(round_up(request.offset + request.length, grain))};
+  const bool no_faults = inode.core.read_only() || window::fault_service() == nullptr;
+  if (no_faults) HF_TRY(fill_all(inode, pages, request.access));
+  HF_ASSIGN(std::shared_ptr<window::View> view, add_view(inode, pages, request.access));
+  view->owner = file;
+  window::list_view(*view);
+  if (no_faults) return view;
+  const std::uint64_t size = inode.size.load(std::memory_order_acquire);
+  const PageRange now =
+      request.populate ? PageRange{pages.first, std::min(pages.end, page_after(size))} : eager(*view, device, size);
+  const bool fill = request.populate && request.access == Access::write;
+  if (Status there = view->file().populate(*view, now, fill); !there && request.populate) {
+    unmap(view);
+    return std::move(there).error().about(inode.path_hint());
+  }
+  return view;
+}
+
+void unmap(const std::shared_ptr<window::View>& view) {
+  window::unlist_view(*view);
+  view->close();
+  view->file().remove(*view);
+  // The file may end here, on this thread. Nobody finds the view any more, so nobody reads `owner`.
+  view->owner.reset();
+}
+
+void refresh_windows(Inode& inode, PageRange range) {
+  if (__builtin_expect(inode.windows != nullptr, 0)) inode.windows->all().refresh(range);
+}
+
+Status leave_windows(Inode& inode, PageRange range) {
+  if (__builtin_expect(inode.windows == nullptr, 1)) return {};
+  return inode.windows->all().leave(range);
+}
+
+}  // namespace holdfast::filesystem

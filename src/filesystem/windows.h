@@ -1,0 +1,50 @@
+// Windows of files: making them, and telling them what changed.
+#pragma once
+
+#include <memory>
+
+#include <holdfast/types.h>
+
+#include "filesystem/core.h"
+#include "window/file_windows.h"
+#include "window/view.h"
+
+namespace holdfast::filesystem {
+
+// An inode as windows see it.
+class InodeWindows final : public window::FileSource {
+ public:
+  explicit InodeWindows(Inode& inode);
+
+  mapping::Mapping& mapping() const override { return inode_.mapping; }
+  window::Place place(PageIndex index) const override;
+  bool try_track(PageRange range) override;
+  Status track(PageRange range, Access access) override;
+  Status learn(PageIndex index) override;
+
+  window::FileWindows& all() { return all_; }
+
+ private:
+  Inode& inode_;
+  window::FileWindows all_;
+};
+
+// A window of [offset, offset + length) of the file, listed and served until it is closed.
+struct MapRequest {
+  std::uint64_t offset = 0;  // a multiple of the carrier's page
+  std::uint64_t length = 0;
+  Access access = Access::write;
+  bool populate = false;  // every page is there when map returns; holes are filled where the access is write
+};
+// EBADF, EACCES, EINVAL, EOVERFLOW, EROFS, ENOMEM; with populate what FileSource::track says. Nothing is left behind.
+Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file, const MapRequest& request);
+// Ends it: waits for faults in service (bounded).
+void unmap(const std::shared_ptr<window::View>& view);
+
+// --- what operations tell the windows of an inode; nothing where there are none ---
+// Blocks or bytes came, or what was left shows something else now.
+void refresh_windows(Inode& inode, PageRange range) HF_REQUIRES(inode.lock);
+// Before blocks go: see FileWindows::leave.
+Status leave_windows(Inode& inode, PageRange range) HF_REQUIRES(inode.lock);
+
+}  // namespace holdfast::filesystem

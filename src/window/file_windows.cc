@@ -1,0 +1,141 @@
+#include "window/file_windows.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/mark.h"
+#include "mapping/hold.h"
+
+namespace holdfast::window {
+namespace {
+
+PageRange clip(PageRange range, PageRange to) { return {std::max(range.first, to.first), std::min(range.end, to.end)}; }
+
+// Out to whole grains.
+PageRange rounded(PageRange range, PageCount grain) {
+  return {PageIndex(round_down(range.first.raw(), grain.raw())),
+          range.end == kEndOfFile ? range.end : PageIndex(round_up(range.end.raw(), grain.raw()))};
+}
+
+}  // namespace
+
+FileWindows::FileWindows(FileSource& source, device::Device& device) : source_(source), device_(device) {
+  source_.mapping().set_translation_remover(this);
+}
+
+FileWindows::~FileWindows() { HF_CHECK(views_.empty(), "a file with windows ends"); }
+
+Result<std::shared_ptr<View>> FileWindows::add(const Userfaultfd* faults, PageRange pages, Access access) {
+  HF_ASSIGN(std::shared_ptr<View> view, View::create(*this, device_, faults, pages, access));
+  const MutexLock lock(lock_);
+  // Before publish(): nobody can touch it, so it is laid out in place.
+  Status laid_out;
+  for (PageIndex at = pages.first; at < pages.end && laid_out;) {
+    const auto [part, piece] = wanted(*view, {at, pages.end});
+    laid_out = view->show(part, piece);
+    at = part.end;
+  }
+  if (!laid_out) return std::move(laid_out).error();
+  view->publish();
+  views_.push_back(view.get());
+  return view;
+}
+
+void FileWindows::remove(const View& view) {
+  const MutexLock lock(lock_);
+  views_.erase(std::remove(views_.begin(), views_.end(), &view), views_.end());
+}
+
+bool FileWindows::empty() const {
+  const MutexLock lock(lock_);
+  return views_.empty();
+}
+
+// What the beginning of the range ought to show, and how much of it is alike.
+FileWindows::Wanted FileWindows::wanted(const View& view, PageRange range) const {
+  const PageCount grain = view.grain();
+  Place place = source_.place(range.first);
+  PageIndex end = std::min(range.first + place.count, range.end);
+  if (grain > PageCount(1) && place.kind != Place::Kind::past_end) {
+    // A carrier of large pages: a grain is shown when all of it is one block that lies right.
+    const bool whole = place.kind == Place::Kind::block && place.count >= grain && place.pfn.raw() % grain.raw() == 0;
+    end = range.first + (whole || place.count >= grain ? PageCount(round_down(place.count.raw(), grain.raw())) : grain);
+    end = std::min(end, range.end);
+    if (!whole) place.kind = Place::Kind::hole;
+  }
+  const PageRange part{range.first, end};
+  switch (place.kind) {
+    case Place::Kind::past_end:
+      return {part, {Shows::past_end, {}}};
+    case Place::Kind::block:
+      if (view.watches_device() || (view.faults() == nullptr && place.written)) {
+        return {part, {Shows::shared, place.pfn}};
+      }
+      break;
+    case Place::Kind::hole:
+    case Place::Kind::unknown:
+      break;
+  }
+  return {part, {view.faults() != nullptr ? Shows::absent : Shows::zeros, {}}};
+}
+
+void FileWindows::refresh_view(View& view, PageRange range) {
+  range = clip(rounded(range, view.grain()), view.pages());
+  while (!range.empty()) {
+    const auto [part, piece] = wanted(view, range);
+    const bool hole = source_.place(part.first).kind == Place::Kind::hole;
+    std::vector<std::pair<PageRange, Piece>> changes;
+    view.pieces().each(part, [&, part = part, piece = piece](const Pieces::Found& now) {
+      Piece then = piece;
+      if (then.shows == Shows::shared) then.pfn += now.range.first - part.first;
+      if (now.piece == then || now.piece.shows == Shows::nothing) return;
+      if (then.shows == Shows::absent) {
+        // Zeros are what a hole shows, once it was read. Memory that is shown only where it is tracked stays as long as
+        // it is the file's.
+        if (now.piece.shows == Shows::zeros && hole) return;
+        const Place place = source_.place(now.range.first);
+        const bool same = now.piece.shows == Shows::shared && place.kind == Place::Kind::block &&
+                          place.pfn == now.piece.pfn && place.count >= now.range.count();
+        if (same) return;
+      }
+      changes.emplace_back(now.range, then);
+    });
+    for (const auto& [where, what] : changes) view.must_show(where, what);
+    range.first = part.end;
+  }
+}
+
+void FileWindows::refresh(PageRange range) {
+  const MutexLock lock(lock_);
+  for (View* const view : views_) refresh_view(*view, range);
+}
+
+Status FileWindows::leave(PageRange range) {
+  const MutexLock lock(lock_);
+  for (View* const view : views_) {
+    std::vector<PageRange> shown;
+    view->pieces().each(clip(rounded(range, view->grain()), view->pages()), [&shown](const Pieces::Found& part) {
+      if (part.piece.shows == Shows::shared) shown.push_back(part.range);
+    });
+    for (const PageRange part : shown) {
+      HF_TRY(view->show(part, {view->faults() != nullptr ? Shows::absent : Shows::zeros, {}}));
+    }
+  }
+  HF_MARK("window.left");
+  return {};
+}
+
+void FileWindows::remove_translations(PageRange range) {
+  const MutexLock lock(lock_);
+  for (View* const view : views_) view->zap(range);
+}
+
+Status FileWindows::give_up(View& view, PageRange range) {
+  const MutexLock lock(lock_);
+  return view.show(range, {Shows::nothing, {}});
+}
+
+}  // namespace holdfast::window

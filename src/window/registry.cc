@@ -1,0 +1,76 @@
+#include "window/registry.h"
+
+#include <algorithm>
+#include <iterator>
+#include <vector>
+
+#include "base/atomic.h"
+#include "base/mutex.h"
+
+namespace holdfast::window {
+namespace {
+
+struct Listed {
+  const std::byte* begin;
+  const std::byte* end;
+  View* view;
+};
+using List = std::vector<Listed>;  // by address
+
+Atomic<const List*> current;
+
+Mutex& changes() {
+  static auto* const mutex = new Mutex(LockRank::leaf);  // never destroyed: windows may end during exit
+  return *mutex;
+}
+
+// Replaces the list by what `change` makes of a copy; hands the old one back.
+template <typename Change>
+const List* replace(Change change) {
+  const MutexLock lock(changes());
+  const List* const old = current.load(std::memory_order_relaxed);
+  auto next = old == nullptr ? std::make_unique<List>() : std::make_unique<List>(*old);
+  change(*next);
+  // release: partner is the load in find_view.
+  current.store(next->empty() ? nullptr : next.release(), std::memory_order_release);
+  return old;
+}
+
+}  // namespace
+
+void list_view(View& view) {
+  const Listed listed{view.begin(), view.begin() + view.length(), &view};
+  const List* const old = replace([&listed](List& list) {
+    const auto at =
+        std::find_if(list.begin(), list.end(), [&](const Listed& other) { return other.begin > listed.begin; });
+    list.insert(at, listed);
+  });
+  if (old != nullptr) epoch::retire(const_cast<List*>(old));  // NOLINT: retire takes what it deletes
+}
+
+void unlist_view(const View& view) {
+  const List* const old = replace([&view](List& list) {
+    list.erase(std::remove_if(list.begin(), list.end(), [&](const Listed& listed) { return listed.view == &view; }),
+               list.end());
+  });
+  epoch::synchronize();
+  delete old;
+}
+
+View* find_view(const void* address) {
+  // acquire: partner is the store in replace.
+  const List* const list = current.load(std::memory_order_acquire);
+  if (list == nullptr) return nullptr;
+  const auto behind = std::upper_bound(list->begin(), list->end(), address,
+                                       [](const void* at, const Listed& listed) { return at < listed.begin; });
+  if (behind == list->begin()) return nullptr;
+  const Listed& listed = *std::prev(behind);
+  return address < listed.end ? listed.view : nullptr;
+}
+
+bool any_views() {
+  // relaxed: a window that this thread was handed is in the list already.
+  return current.load(std::memory_order_relaxed) != nullptr;
+}
+
+}  // namespace holdfast::window

@@ -1,0 +1,254 @@
+// Faults: how a touch of a page that is not there becomes a translation.
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+
+#include "base/check.h"
+#include "base/mark.h"
+#include "base/trace.h"
+#include "mapping/hold.h"
+#include "window/file_windows.h"
+
+namespace holdfast::window {
+namespace {
+
+// Served with the page that was touched: on 4 KiB memory a fault costs 2 us and a page 80 ns.
+constexpr std::uint64_t kAround = 16;
+
+PageRange clip(PageRange range, PageRange to) { return {std::max(range.first, to.first), std::min(range.end, to.end)}; }
+
+// What one Hold covers: the 2 MiB around a page, or the carrier's larger page.
+PageRange unit_around(const View& view, PageIndex index) {
+  const std::uint64_t pages = std::max(view.grain(), kOrder2M.pages()).raw();
+  const PageIndex first(round_down(index.raw(), pages));
+  return {first, first + PageCount(pages)};
+}
+
+}  // namespace
+
+// Pages around the index that are written and follow each other on the device; empty when the index itself is not
+// written.
+PageRange FileWindows::written_around(const View& view, PageIndex index) const {
+  const std::uint64_t most = std::max(view.grain(), PageCount(kAround)).raw();
+  const PageIndex low(round_down(index.raw(), most));
+  const PageRange window = clip({low, low + PageCount(most)}, view.pages());
+  PageRange run{window.first, window.first};
+  Pfn next;
+  for (PageIndex at = window.first; at < window.end;) {
+    const Place place = source_.place(at);
+    const PageIndex end = std::min(at + place.count, window.end);
+    const bool written = place.kind == Place::Kind::block && place.written;
+    if (!written || (!run.empty() && place.pfn != next)) {
+      if (at > index) break;
+      run = {written ? at : end, written ? at : end};
+    }
+    if (written) {
+      run.end = end;
+      next = place.pfn + (end - at);
+    }
+    at = end;
+  }
+  return run.contains(index) ? run : PageRange{index, index};
+}
+
+// The part of the run around the index that entries track: only that may get translations. A unit of one entry that the
+// window shows whole is taken as such.
+FileWindows::Shown FileWindows::tracked_around(const View& view, PageIndex index, PageRange run) const {
+  const mapping::Mapping& mapping = source_.mapping();
+  const mapping::Entry entry = mapping.lookup(index);
+  const Place place = source_.place(index);
+  if (!entry.tracks() || place.kind != Place::Kind::block) return {{index, index}, {}, false};
+  const PageIndex unit = index.align_down(entry.order());
+  if (entry.pfn() + (index - unit) != place.pfn) return {{index, index}, {}, false};
+  if (entry.order() >= kOrder2M) {
+    const PageIndex first = index.align_down(kOrder2M);
+    const PageRange whole{first, first + kOrder2M.pages()};
+    const PageRange shown = view.pieces().find(index).range;
+    if (shown.first <= whole.first && whole.end <= shown.end) {
+      const Pfn pfn = place.pfn - (index - first);
+      return {whole, pfn, device_.is_unit(pfn)};
+    }
+  }
+  PageRange part{index, index + PageCount(1)};
+  const auto tracked = [&](PageIndex at) {
+    const mapping::Entry other = mapping.lookup(at);
+    return other.tracks() &&
+           other.pfn() + (at - at.align_down(other.order())) == Pfn(place.pfn.raw() + at.raw() - index.raw());
+  };
+  while (part.first > run.first && tracked(part.first - PageCount(1))) part.first = part.first - PageCount(1);
+  while (part.end < run.end && tracked(part.end)) part.end += PageCount(1);
+  return {part, place.pfn - (index - part.first), false};
+}
+
+FileWindows::Installed FileWindows::install(View& view, PageIndex index, PageRange run) {
+  const Pieces::Found shown = view.pieces().find(index);
+  if (shown.piece.shows == Shows::nothing) return Installed::done;
+  Shown part = tracked_around(view, index, run);
+  if (part.range.empty()) return Installed::changed;
+  HF_MARK("window.install");
+  if (!view.watches_device()) {
+    part.range = clip(part.range, view.pages());
+    view.must_show(part.range, {Shows::shared, part.pfn});
+    return Installed::done;
+  }
+  const Piece wanted{Shows::shared, shown.piece.pfn};
+  const Pfn there = shown.piece.pfn + (index - shown.range.first);
+  if (shown.piece != wanted || there != part.pfn + (index - part.range.first)) return Installed::changed;
+  // A unit that is not one for the kernel: 512 translations cost more than most who touch one page want.
+  if (part.range.count() > PageCount(kAround) && !part.as_unit && view.grain() == PageCount(1)) {
+    const PageIndex low = index.align_down(Order(4));
+    part.range = clip({low, low + PageCount(kAround)}, part.range);
+  }
+  part.range = clip(part.range, shown.range);
+  switch (const int code = view.install(part.range, part.as_unit); code) {
+    case 0:
+      HF_TRACE2(window_install, part.range.first.raw(), part.range.end.raw());
+      return Installed::done;
+    case EAGAIN:
+      return Installed::moving;
+    case ENOENT:
+      return Installed::changed;
+    default:
+      HF_CHECK(false, "translations at {} cannot be made: errno {}", static_cast<void*>(view.address(index)), code);
+      __builtin_unreachable();
+  }
+}
+
+bool FileWindows::try_serve(View& view, const Touch& touch) {
+  if (touch.protection) return false;
+  const PageIndex index = view.index_of(touch.address);
+  const auto hold = mapping::Hold::try_enter(source_.mapping(), unit_around(view, index));
+  if (!hold) return false;
+  HF_MARK("window.try_serve");
+  const PageRange run = written_around(view, index);
+  if (run.empty() || !source_.try_track(run)) return false;
+  if (!lock_.try_lock()) return false;
+  const bool done = view.watches_device() && !hold->overrun() && install(view, index, run) == Installed::done;
+  lock_.unlock();
+  return done;
+}
+
+// One page with a block, or that shall get one. EAGAIN: look again.
+Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
+  HF_TRY(source_.track({index, index + PageCount(1)}, access));
+  HF_MARK("window.tracked");
+  const auto hold = mapping::Hold::enter(source_.mapping(), unit_around(view, index), Deadline::never());
+  if (!hold) return {};
+  const PageRange run = written_around(view, index);
+  if (run.empty()) return {};
+  static_cast<void>(source_.try_track(run));
+  const MutexLock lock(lock_);
+  if (hold->overrun()) return {};
+  refresh_view(view, run);
+  if (install(view, index, run) != Installed::done) return Error(EAGAIN, device_.name(), "the window is changing");
+  return {};
+}
+
+void FileWindows::serve_hole(View& view, PageIndex index) {
+  const PageCount chunk = view.faults()->arms_untouched() ? kOrder2M.pages() : PageCount(kAround);
+  const PageIndex low(round_down(index.raw(), std::max(chunk, view.grain()).raw()));
+  const PageRange window = clip({low, low + std::max(chunk, view.grain())}, view.pages());
+  const MutexLock lock(lock_);
+  const Pieces::Found shown = view.pieces().find(index);
+  if (shown.piece.shows != Shows::absent) return view.wake({index, index + PageCount(1)});
+  PageRange hole{index, index};
+  for (PageIndex at = clip(window, shown.range).first; at < window.end && at < shown.range.end;) {
+    const Place place = source_.place(at);
+    const PageIndex end = std::min({at + place.count, window.end, shown.range.end});
+    if (place.kind != Place::Kind::hole) {
+      if (at > index) break;
+      hole = {end, end};
+    } else {
+      if (hole.empty()) hole.first = at;
+      hole.end = end;
+    }
+    at = end;
+  }
+  if (!hole.contains(index)) return view.wake({index, index + PageCount(1)});
+  view.must_show(hole, {Shows::zeros, {}});
+}
+
+void FileWindows::refuse(View& view, PageIndex index) {
+  const PageIndex first(round_down(index.raw(), view.grain().raw()));
+  const MutexLock lock(lock_);
+  HF_TRACE1(window_refuse, index.raw());
+  view.must_show({first, first + view.grain()}, {Shows::past_end, {}});
+}
+
+void FileWindows::serve(View& view, const Touch& touch) {
+  const PageIndex index = view.index_of(touch.address);
+  HF_MARK("window.serve");
+  for (;;) {
+    const Place place = source_.place(index);
+    switch (place.kind) {
+      case Place::Kind::unknown:
+        if (!source_.learn(index)) return refuse(view, index);
+        continue;
+      case Place::Kind::past_end: {
+        const MutexLock lock(lock_);
+        refresh_view(view, {index, index + PageCount(1)});
+        return view.wake({index, index + PageCount(1)});
+      }
+      case Place::Kind::hole:
+        if (!touch.write && !touch.protection) return serve_hole(view, index);
+        break;
+      case Place::Kind::block:
+        break;
+    }
+    const bool stores = touch.write || touch.protection;
+    const Status served = serve_block(view, index, stores ? Access::write : Access::read);
+    if (served) return view.wake({index, index + PageCount(1)});
+    switch (served.error().code()) {
+      case EAGAIN:
+        std::this_thread::yield();
+        continue;
+      case ENXIO:  // it shrank, or became a hole, meanwhile
+      case EINTR:
+      case ETIMEDOUT:
+        continue;
+      default:
+        return refuse(view, index);
+    }
+  }
+}
+
+Status FileWindows::populate(View& view, PageRange range, bool fill) {
+  for (PageIndex at = range.first; at < range.end;) {
+    Place place = source_.place(at);
+    if (place.kind == Place::Kind::unknown) {
+      HF_TRY(source_.learn(at));
+      continue;
+    }
+    if (place.kind == Place::Kind::past_end) break;
+    const PageRange unit = clip(unit_around(view, at), range);
+    PageRange part = clip({at, at + place.count}, unit);
+    if (place.kind == Place::Kind::hole && !fill) {
+      at = part.end;
+      continue;
+    }
+    HF_TRY(source_.track(part, fill ? Access::write : Access::read));
+    const auto hold = mapping::Hold::enter(source_.mapping(), unit_around(view, at), Deadline::never());
+    if (!hold) continue;
+    const MutexLock lock(lock_);
+    if (hold->overrun()) continue;
+    refresh_view(view, part);
+    while (at < part.end) {
+      const Pieces::Found shown = view.pieces().find(at);
+      const Shown run = tracked_around(view, at, clip(part, shown.range));
+      if (run.range.empty()) break;  // changed: from the top
+      if (!view.watches_device()) {
+        view.must_show(run.range, {Shows::shared, run.pfn});
+      } else if (shown.piece.shows != Shows::shared) {
+        break;
+      } else if (const int code = view.install(clip(run.range, shown.range), run.as_unit); code == EAGAIN) {
+        break;
+      } else if (code != 0) {
+        return Error(code, device_.name(), "translations cannot be made");
+      }
+      at = run.range.end;
+    }
+  }
+  return {};
+}
+
+}  // namespace holdfast::window

@@ -1,0 +1,154 @@
+#include "window/userfaultfd.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "base/check.h"
+#include "base/masked.h"
+#include "base/units.h"
+
+namespace holdfast::window {
+namespace {
+
+// Newer than the headers of Debian 12.
+constexpr std::uint64_t kFeatureWpUnpopulated = std::uint64_t{1} << 13;
+
+constexpr std::uint64_t kFeaturesNeeded = UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_MISSING_SHMEM |
+                                          UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_MISSING_HUGETLBFS |
+                                          UFFD_FEATURE_MINOR_HUGETLBFS | UFFD_FEATURE_PAGEFAULT_FLAG_WP;
+
+std::uint64_t number(const std::byte* address) { return reinterpret_cast<std::uintptr_t>(address); }
+std::byte* address(std::uint64_t value) { return reinterpret_cast<std::byte*>(static_cast<std::uintptr_t>(value)); }
+
+int open_descriptor(FaultSource source) {
+  const int mode = source == FaultSource::user_mode ? UFFD_USER_MODE_ONLY : 0;
+  const auto fd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | mode));
+  if (fd >= 0 || source == FaultSource::user_mode) return fd;
+  // Whoever may open the device gets all of it (Linux 6.1).
+  const int device = ::open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+  if (device < 0) return -1;
+  const int from_device = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+  ::close(device);
+  return from_device;
+}
+
+bool agree(int fd, std::uint64_t features) {
+  uffdio_api api{.api = UFFD_API, .features = features, .ioctls = 0};
+  return ioctl(fd, UFFDIO_API, &api) == 0;
+}
+
+}  // namespace
+
+std::unique_ptr<Userfaultfd> Userfaultfd::open() {
+  if (masked("uffd")) return nullptr;
+  for (const FaultSource source : {FaultSource::full, FaultSource::user_mode}) {
+    if (source == FaultSource::full && masked("uffd-full")) continue;
+    for (const bool arms_untouched : {true, false}) {
+      if (arms_untouched && masked("uffd-unpopulated")) continue;
+      // A descriptor agrees on its features once.
+      const int fd = open_descriptor(source);
+      if (fd < 0) break;
+      if (agree(fd, kFeaturesNeeded | (arms_untouched ? kFeatureWpUnpopulated : 0))) {
+        return std::unique_ptr<Userfaultfd>(new Userfaultfd(fd, source, arms_untouched));
+      }
+      ::close(fd);
+    }
+  }
+  return nullptr;
+}
+
+Userfaultfd::~Userfaultfd() { ::close(fd_); }
+
+int Userfaultfd::watch(std::byte* begin, std::size_t length, std::uint64_t modes) const {
+  uffdio_register request{.range = {.start = number(begin), .len = length}, .mode = modes, .ioctls = 0};
+  return ioctl(fd_, UFFDIO_REGISTER, &request) == 0 ? 0 : errno;
+}
+
+int Userfaultfd::watch_shared(std::byte* begin, std::size_t length) const {
+  return watch(begin, length, UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR);
+}
+
+int Userfaultfd::watch_absent(std::byte* begin, std::size_t length) const {
+  return watch(begin, length, UFFDIO_REGISTER_MODE_MISSING);
+}
+
+int Userfaultfd::arm_zeros(std::byte* begin, std::size_t length) const {
+  if (arms_untouched_) {
+    if (const int code = watch(begin, length, UFFDIO_REGISTER_MODE_WP); code != 0) return code;
+    uffdio_writeprotect request{.range = {.start = number(begin), .len = length}, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
+    while (ioctl(fd_, UFFDIO_WRITEPROTECT, &request) != 0) {
+      if (errno != EAGAIN) return errno;  // EAGAIN: somebody else's move
+    }
+    return 0;
+  }
+  // An older kernel protects only what is there: a page of zeros each.
+  static constexpr std::array<std::byte, kPageBytes> kZeros{};
+  if (const int code = watch(begin, length, UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_WP); code != 0) {
+    return code;
+  }
+  for (std::size_t at = 0; at < length; at += kPageBytes) {
+    uffdio_copy request{.dst = number(begin + at),
+                        .src = number(kZeros.data()),
+                        .len = kPageBytes,
+                        .mode = UFFDIO_COPY_MODE_WP,
+                        .copy = 0};
+    while (ioctl(fd_, UFFDIO_COPY, &request) != 0) {
+      if (errno != EAGAIN) return errno;
+    }
+  }
+  return 0;
+}
+
+int Userfaultfd::resume(std::byte* begin, std::size_t length, std::size_t page_bytes) const {
+  for (std::size_t done = 0; done < length;) {
+    uffdio_continue request{.range = {.start = number(begin + done), .len = length - done}, .mode = 0, .mapped = 0};
+    if (ioctl(fd_, UFFDIO_CONTINUE, &request) == 0) break;
+    const int code = errno;
+    if (request.mapped > 0) {
+      done += static_cast<std::size_t>(request.mapped);
+      continue;
+    }
+    if (code != EEXIST) return code;
+    // Another fault was served first. Who waits for this very page has to be woken all the same.
+    wake(begin + done, page_bytes);
+    done += page_bytes;
+  }
+  return 0;
+}
+
+void Userfaultfd::wake(std::byte* begin, std::size_t length) const {
+  uffdio_range range{.start = number(begin), .len = length};
+  const int result = ioctl(fd_, UFFDIO_WAKE, &range);
+  HF_CHECK(result == 0, "UFFDIO_WAKE of {} bytes at {}: errno {}", length, static_cast<void*>(begin), errno);
+}
+
+std::size_t Userfaultfd::read(std::span<Touch> touches, int wake_fd) const {
+  constexpr std::size_t kAtOnce = 16;
+  std::array<uffd_msg, kAtOnce> messages{};
+  for (;;) {
+    std::array<pollfd, 2> sources{{{fd_, POLLIN, 0}, {wake_fd, POLLIN, 0}}};
+    if (poll(sources.data(), sources.size(), -1) < 0) continue;  // EINTR
+    if (sources[1].revents != 0) return 0;
+    const ssize_t bytes = ::read(fd_, messages.data(), std::min(touches.size(), kAtOnce) * sizeof(uffd_msg));
+    if (bytes <= 0) continue;
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(bytes) / sizeof(uffd_msg); ++i) {
+      const uffd_msg& message = messages.at(i);
+      if (message.event != UFFD_EVENT_PAGEFAULT) continue;  // a move: having been read is all it wants
+      const std::uint64_t flags = message.arg.pagefault.flags;
+      touches[found++] = {address(round_down(message.arg.pagefault.address, kPageBytes)),
+                          (flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0, (flags & UFFD_PAGEFAULT_FLAG_WP) != 0};
+    }
+    if (found > 0) return found;
+  }
+}
+
+}  // namespace holdfast::window

@@ -1,0 +1,71 @@
+// userfaultfd(2): the kernel tells this process of touches of pages that are not there, and waits.
+//
+// One descriptor serves all windows of the process. What is registered with it:
+//   shared   MISSING and MINOR: memory of a memfd, of tmpfs or hugetlbfs. MINOR alone refills holes silently.
+//   absent   MISSING: anonymous memory that stands where nothing is shown yet.
+//   zeros    write protection: anonymous memory that reads as zeros and tells of the first store.
+// Registrations survive mremap(2) (EVENT_REMAP), at the price that a mover sleeps until the event is read: the thread
+// that reads never moves, and waits for nobody who does.
+//
+// Semantics: Documentation/admin-guide/mm/userfaultfd.rst and fs/userfaultfd.c of Linux.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace holdfast::window {
+
+// What a fault costs whom.
+enum class FaultSource : std::uint8_t {
+  full,       // system calls on absent pages wait like loads and stores
+  user_mode,  // unprivileged: system calls on absent pages answer EFAULT
+  none,       // no userfaultfd: windows are mapped whole from the start
+};
+
+struct Touch {
+  std::byte* address = nullptr;  // of the page
+  bool write = false;
+  bool protection = false;  // a store to `zeros`
+};
+
+class Userfaultfd {
+ public:
+  // nullptr: this process gets none (HOLDFAST_MASK=uffd, no permission, a kernel before 5.13).
+  static std::unique_ptr<Userfaultfd> open();
+  ~Userfaultfd();
+  Userfaultfd(const Userfaultfd&) = delete;
+  Userfaultfd& operator=(const Userfaultfd&) = delete;
+
+  FaultSource source() const { return source_; }
+  // Whether memory that was never touched can be armed (Linux 6.4).
+  bool arms_untouched() const { return arms_untouched_; }
+  int fd() const { return fd_; }
+
+  // Each answers 0 or an errno value. Ranges are whole pages of what is mapped there.
+  int watch_shared(std::byte* begin, std::size_t length) const;
+  int watch_absent(std::byte* begin, std::size_t length) const;
+  // Anonymous memory that was just mapped: zeros from now on, a store to which is told.
+  int arm_zeros(std::byte* begin, std::size_t length) const;
+  // Installs translations of pages that are in memory, and wakes who waits for them. Those that are there already are
+  // no error. `page_bytes`: what is mapped there. EAGAIN: a move is under way, and ends when its event is read; EFAULT:
+  // a page is not in memory; ENOENT: the mapping is gone. What came before the failure stays installed.
+  int resume(std::byte* begin, std::size_t length, std::size_t page_bytes) const;
+  // Lets everybody who waits for a page of the range touch it again.
+  void wake(std::byte* begin, std::size_t length) const;
+
+  // Waits for touches, or for `wake_fd` to become readable (then it answers 0). Moves are read and passed over.
+  std::size_t read(std::span<Touch> touches, int wake_fd) const;
+
+ private:
+  Userfaultfd(int fd, FaultSource source, bool arms_untouched)
+      : fd_(fd), source_(source), arms_untouched_(arms_untouched) {}
+  int watch(std::byte* begin, std::size_t length, std::uint64_t modes) const;
+
+  const int fd_;
+  const FaultSource source_;
+  const bool arms_untouched_;
+};
+
+}  // namespace holdfast::window

@@ -1,0 +1,249 @@
+#include "window/view.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <vector>
+
+#include "base/check.h"
+#include "base/fault_point.h"
+#include "base/fork.h"
+#include "base/mark.h"
+#include "base/wait_queue.h"
+#include "device/address_space.h"
+#include "device/describe.h"
+#include "window/past_end.h"
+
+namespace holdfast::window {
+namespace {
+
+// Newer than the headers of Debian 12.
+constexpr int kDontneedLocked = 24;
+constexpr int kCollapse = 25;
+
+std::atomic<std::size_t> mappings{0};
+
+bool can_be_watched(const device::Device& device) {
+  switch (device.geometry().kind) {
+    case device::Kind::memory:
+    case device::Kind::tmpfs_file:
+    case device::Kind::hugetlb_file:
+      return !device.read_only();
+    case device::Kind::disk_file:
+    case device::Kind::devdax:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::size_t mappings_in_use() { return mappings.load(std::memory_order_relaxed); }
+
+std::size_t mappings_limit() {
+  static const std::size_t limit = [] {
+    std::size_t most = 65530;
+    std::ifstream("/proc/sys/vm/max_map_count") >> most;
+    return most / 10 * 9;
+  }();
+  return limit;
+}
+
+Result<std::shared_ptr<View>> View::create(FileWindows& file, device::Device& device, const Userfaultfd* faults,
+                                           PageRange pages, Access access) {
+  const std::uint64_t grain = device.geometry().page_bytes;
+  const std::size_t alignment = std::max<std::size_t>(grain, 2 * MiB);
+  const std::size_t length = pages.count().bytes();
+  std::byte* const begin =
+      HF_FAULT_POINT("window.reserve") ? nullptr : device::reserve_addresses(length, alignment, pages.first.bytes());
+  if (begin == nullptr) {
+    return Error(ENOMEM, device.name(), fmt::format("no room for a window of {}", device::describe_bytes(length)),
+                 "map less, or raise ulimit -v");
+  }
+  return std::shared_ptr<View>(new View(file, device, faults, pages, access, begin, PageCount(grain / kPageBytes)));
+}
+
+View::View(FileWindows& file, device::Device& device, const Userfaultfd* faults, PageRange pages, Access access,
+           std::byte* begin, PageCount grain)
+    : file_(file),
+      device_(device),
+      faults_(faults),
+      access_(access),
+      watches_device_(faults != nullptr && can_be_watched(device)),
+      grain_(grain),
+      begin_(begin),
+      generation_(fork_generation()),
+      pieces_(pages),
+      bus_errors_(begin, pages.count().bytes()) {
+  mappings.fetch_add(pieces_.count(), std::memory_order_relaxed);
+}
+
+View::~View() {
+  mappings.fetch_sub(pieces_.count(), std::memory_order_relaxed);
+  // A forked child has no windows; the addresses may be somebody else's.
+  if (generation_ == fork_generation()) device::unmap(begin_, length());
+}
+
+int View::protection() const { return access_ == Access::write ? PROT_READ | PROT_WRITE : PROT_READ; }
+
+// Prepares a mapping elsewhere and moves it onto its place: until then nobody can touch it, afterwards it is whole.
+// `prepare` makes it at the address that it gets, and registers it.
+template <typename Prepare>
+int View::move_in(std::byte* at, std::size_t length, Prepare prepare) {
+  if (!published_) {
+    const int code = prepare(at);
+    return code != 0 ? code : device::keep_private(at, length);
+  }
+  const std::size_t alignment = std::max<std::size_t>(grain_.bytes(), length >= 2 * MiB ? 2 * MiB : kPageBytes);
+  std::byte* const aside = device::reserve_addresses(length, alignment, reinterpret_cast<std::uintptr_t>(at));
+  if (aside == nullptr) return errno;
+  int code = prepare(aside);
+  if (code == 0) code = device::keep_private(aside, length);
+  HF_MARK("window.prepared");
+  if (code == 0 && mremap(aside, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED) code = errno;
+  if (code != 0) device::unmap(aside, length);
+  return code;
+}
+
+int View::put_shared(std::byte* at, std::size_t length, Pfn pfn) {
+  const auto map = [this, length, pfn](std::byte* where) {
+    const auto offset = static_cast<off_t>(pfn.bytes());
+    void* const mapped = mmap(where, length, protection(), MAP_SHARED | MAP_FIXED, device_.fd(), offset);
+    return mapped == MAP_FAILED ? errno : 0;
+  };
+  if (!watches_device_) {
+    // Every page is tracked: the kernel may fill it at will.
+    const int code = map(at);
+    return code != 0 ? code : device::keep_private(at, length);
+  }
+  return move_in(at, length, [this, length, &map](std::byte* where) {
+    const int code = map(where);
+    return code != 0 ? code : faults_->watch_shared(where, length);
+  });
+}
+
+int View::put_anonymous(std::byte* at, std::size_t length, Shows shows) {
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  const auto map = [](std::byte* where, std::size_t bytes, int allowed) {
+    return mmap(where, bytes, allowed, kFlags, -1, 0) == MAP_FAILED ? errno : 0;
+  };
+  if (shows == Shows::nothing) return map(at, length, PROT_NONE);
+  if (faults_ == nullptr) {
+    HF_CHECK(shows == Shows::zeros, "a window without faults shows what is not there");
+    const int code = map(at, length, PROT_READ);
+    return code != 0 ? code : device::keep_private(at, length);
+  }
+  return move_in(at, length, [&](std::byte* where) {
+    if (const int code = map(where, length, protection()); code != 0) return code;
+    return shows == Shows::zeros ? faults_->arm_zeros(where, length) : faults_->watch_absent(where, length);
+  });
+}
+
+int View::put(PageRange range, Piece piece) {
+  std::byte* const at = address(range.first);
+  const std::size_t length = range.count().bytes();
+  if (HF_FAULT_POINT("window.show")) return ENOMEM;
+  switch (piece.shows) {
+    case Shows::shared:
+      return put_shared(at, length, piece.pfn);
+    case Shows::past_end:
+      return show_past_end(at, length);
+    case Shows::absent:
+    case Shows::zeros:
+    case Shows::nothing:
+      return put_anonymous(at, length, piece.shows);
+  }
+  return EINVAL;
+}
+
+Status View::show(PageRange range, Piece piece) {
+  if (range.empty()) return {};
+  int code = mappings_in_use() + 2 > mappings_limit() && published_ ? ENOMEM : 0;
+  if (code == 0) code = put(range, piece);
+  if (code != 0) {
+    return Error(code, device_.name(),
+                 fmt::format("a window cannot change {}: {}", device::describe_bytes(range.count().bytes()),
+                             device::describe_errno(code)),
+                 code == ENOMEM ? "raise vm.max_map_count, or map fewer and larger ranges" : "");
+  }
+  note(range, piece);
+  return {};
+}
+
+void View::remove_translations(PageRange range) {
+  std::byte* const at = address(range.first);
+  const std::size_t length = range.count().bytes();
+  HF_MARK("window.zap");
+  if (madvise(at, length, MADV_DONTNEED) == 0) return;
+  HF_CHECK(errno == EINVAL && madvise(at, length, kDontneedLocked) == 0, "translations at {} cannot be removed: {}",
+           static_cast<void*>(at), device::describe_errno(errno));
+}
+
+void View::zap(PageRange range) {
+  range = {PageIndex(round_down(range.first.raw(), grain_.raw())),
+           range.end == kEndOfFile ? range.end : PageIndex(round_up(range.end.raw(), grain_.raw()))};
+  std::vector<PageRange> parts;
+  pieces_.each(range, [&parts](const Pieces::Found& part) {
+    if (part.piece.shows == Shows::shared) parts.push_back(part.range);
+  });
+  for (const PageRange part : parts) {
+    if (watches_device_) {
+      remove_translations(part);
+    } else if (faults_ != nullptr) {
+      must_show(part, {Shows::absent, {}});
+    }
+  }
+}
+
+void View::must_show(PageRange range, Piece piece) {
+  if (put(range, piece) != 0) {
+    // At the limit of mappings. A bus error is not what the program expects, but nothing of another file is shown.
+    piece = {Shows::past_end, {}};
+    HF_CHECK(put(range, piece) == 0, "a window of {} cannot be taken away", device_.name());
+  }
+  note(range, piece);
+}
+
+void View::note(PageRange range, Piece piece) {
+  const std::size_t before = pieces_.count();
+  pieces_.set(range, piece);
+  mappings.fetch_add(pieces_.count() - before, std::memory_order_relaxed);
+  if (published_) wake(range);
+}
+
+int View::install(PageRange range, bool as_unit) {
+  std::byte* const at = address(range.first);
+  const std::size_t length = range.count().bytes();
+  if (as_unit && grain_ == PageCount(1) && madvise(at, length, kCollapse) == 0) {
+    faults_->wake(at, length);
+    return 0;
+  }
+  return faults_->resume(at, length, grain_.bytes());
+}
+
+void View::wake(PageRange range) const {
+  if (faults_ != nullptr) faults_->wake(address(range.first), range.count().bytes());
+}
+
+View::Use::Use(View& view) : view_(view) {
+  view.users_.fetch_add(1, std::memory_order_seq_cst);
+  granted_ = !view.closing_.load(std::memory_order_seq_cst);
+}
+
+View::Use::~Use() {
+  // The server's shared pointer keeps the view itself.
+  if (view_.users_.fetch_sub(1, std::memory_order_seq_cst) == 1 && view_.closing_.load(std::memory_order_seq_cst)) {
+    holdfast::wake(&view_.users_);
+  }
+}
+
+void View::close() {
+  closing_.store(true, std::memory_order_seq_cst);
+  HF_MARK("window.closing");
+  const auto nobody = [this] { return users_.load(std::memory_order_seq_cst) == 0; };
+  while (!nobody()) static_cast<void>(wait_until(&users_, Deadline::never(), nobody));
+}
+
+}  // namespace holdfast::window

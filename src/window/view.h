@@ -1,0 +1,121 @@
+// One window: a range of this process's addresses that shows a range of a file. What stands where is changed here, and
+// only by replacing a part in one step: what was there and its translations end as what comes begins, and no part is
+// ever a mapping that the kernel would fill by itself.
+//
+// Everything but use() needs the lock of the file's windows (FileWindows), where the views are listed.
+//
+// Ends in two steps: close() makes it known that no fault is served any more and waits for those in service; then the
+// addresses go. Either/or: a server counts itself in, then reads `closing`; close() sets `closing`, then reads the
+// count; all four sequentially consistent. Test: ViewLife.ServersAndCloseSeeEachOther.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <holdfast/types.h>
+
+#include "base/result.h"
+#include "base/units.h"
+#include "device/bus_error.h"
+#include "device/device.h"
+#include "window/pieces.h"
+#include "window/userfaultfd.h"
+
+namespace holdfast::window {
+
+class FileWindows;
+
+class View : public std::enable_shared_from_this<View> {
+ public:
+  // Reserves the addresses; shows nothing yet. `faults`: nullptr where there is no userfaultfd. ENOMEM.
+  static Result<std::shared_ptr<View>> create(FileWindows& file, device::Device& device, const Userfaultfd* faults,
+                                              PageRange pages, Access access);
+  ~View();
+  View(const View&) = delete;
+  View& operator=(const View&) = delete;
+
+  // What keeps the file alive while the window is listed; for those who found the view there.
+  std::shared_ptr<void> owner;
+
+  FileWindows& file() const { return file_; }
+  Access access() const { return access_; }
+  PageRange pages() const { return pieces_.all(); }
+  std::byte* begin() const { return begin_; }
+  std::size_t length() const { return pages().count().bytes(); }
+  std::byte* address(PageIndex index) const { return begin_ + (index - pages().first).bytes(); }
+  PageIndex index_of(const std::byte* address) const {
+    return pages().first + PageCount(static_cast<std::uint64_t>(address - begin_) / kPageBytes);
+  }
+  // Whether touches of device memory are told; elsewhere it is shown only where every page is tracked.
+  bool watches_device() const { return watches_device_; }
+  const Userfaultfd* faults() const { return faults_; }
+  // The smallest part that can be changed: 4 KiB, or the carrier's page.
+  PageCount grain() const { return grain_; }
+
+  const Pieces& pieces() const { return pieces_; }
+  // Makes the range, whole grains, show something else. ENOMEM: the limit of mappings, or of memory; then it shows what
+  // it did, or in part already the new.
+  Status show(PageRange range, Piece piece);
+  // The same without regard to the limit that show() keeps; what cannot be shown becomes a bus error.
+  void must_show(PageRange range, Piece piece);
+  // Removes translations. What is shown stays, but for device memory that is not watched: that becomes `absent`.
+  // Without faults it does nothing: there the windows of blocks that leave are replaced before the blocks go.
+  void zap(PageRange range);
+  // Installs translations of [range), which is shown as `shared` and tracked. An errno value or 0, as Userfaultfd.
+  int install(PageRange range, bool as_unit);
+  // Lets those who wait for a page of the range try again.
+  void wake(PageRange range) const;
+  // From now on the addresses may be in use: changes are made aside and moved in.
+  void publish() { published_ = true; }
+
+  // A server's stay, within the life of its shared pointer. `granted` is false once the view is closing.
+  class Use {
+   public:
+    explicit Use(View& view);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    bool granted() const { return granted_; }
+
+   private:
+    View& view_;
+    bool granted_;
+  };
+  // Waits for those in service (bounded: they wait for a gate at most).
+  void close();
+
+ private:
+  View(FileWindows& file, device::Device& device, const Userfaultfd* faults, PageRange pages, Access access,
+       std::byte* begin, PageCount grain);
+  void remove_translations(PageRange range);
+  void note(PageRange range, Piece piece);
+  int put(PageRange range, Piece piece);
+  int put_shared(std::byte* at, std::size_t length, Pfn pfn);
+  int put_anonymous(std::byte* at, std::size_t length, Shows shows);
+  template <typename Prepare>
+  int move_in(std::byte* at, std::size_t length, Prepare prepare);
+  int protection() const;
+
+  FileWindows& file_;
+  device::Device& device_;
+  const Userfaultfd* const faults_;
+  const Access access_;
+  const bool watches_device_;
+  const PageCount grain_;
+  std::byte* const begin_;
+  const std::uint32_t generation_;
+  Pieces pieces_;
+  bool published_ = false;
+  const device::BusErrorRange bus_errors_;
+  std::atomic<std::uint32_t> users_{0};
+  std::atomic<bool> closing_{false};
+};
+
+// The mappings that all views need, and the most they may (the kernel's limit, less what a program needs itself).
+std::size_t mappings_in_use();
+std::size_t mappings_limit();
+
+}  // namespace holdfast::window

@@ -1,0 +1,118 @@
+#include "support/window_bed.h"
+
+#include <fcntl.h>
+#include <setjmp.h>  // NOLINT(modernize-deprecated-headers): sigsetjmp is POSIX
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): sigaction is POSIX
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <span>
+
+#include "support/ext4_volume.h"
+
+namespace holdfast::test {
+namespace {
+
+sigjmp_buf landing;
+
+void land(int signal) { siglongjmp(landing, signal); }
+
+// The signal that a load of the byte raises, or 0.
+int signal_of_load(const std::byte* address) {
+  struct sigaction action {};
+  struct sigaction old_bus {};
+  struct sigaction old_segv {};
+  action.sa_handler = land;
+  action.sa_flags = SA_NODEFER;
+  sigaction(SIGBUS, &action, &old_bus);
+  sigaction(SIGSEGV, &action, &old_segv);
+  const int caught = sigsetjmp(landing, 1);
+  if (caught == 0) static_cast<void>(*const_cast<const volatile std::byte*>(address));
+  sigaction(SIGBUS, &old_bus, nullptr);
+  sigaction(SIGSEGV, &old_segv, nullptr);
+  return caught;
+}
+
+}  // namespace
+
+const char* to_string(Carriage carriage) {
+  switch (carriage) {
+    case Carriage::memory:
+      return "memory";
+    case Carriage::tmpfs_file:
+      return "tmpfs";
+    case Carriage::disk_file:
+      return "disk";
+    case Carriage::hugetlb:
+      return "hugetlb";
+  }
+  return "unknown";
+}
+
+void WindowBed::open_pool(Carriage carriage, std::uint64_t size) {
+  const auto in_file = [this, size](const std::string& parent) {
+    scratch_.emplace(parent);
+    return Device::create(scratch_->file("pool"), size);
+  };
+  Result<Device> device = carriage == Carriage::memory       ? Device::memory({.size = size})
+                          : carriage == Carriage::hugetlb    ? Device::memory({size, PageSize::huge_2m})
+                          : carriage == Carriage::tmpfs_file ? in_file(tmpfs_parent())
+                                                             : in_file(disk_parent());
+  Device made = std::move(device).value();
+  if (carriage == Carriage::hugetlb) grain_ = 2 * MiB;
+  format(made, {}).value();
+  fs_.emplace(Filesystem::mount(std::move(made)).value());
+}
+
+WindowBed::~WindowBed() {
+  if (!fs_) return;
+  const Status closed = fs_->unmount();
+  EXPECT_TRUE(closed) << closed.error().message();
+  fs_.reset();
+  if (scratch_) {
+    EXPECT_TRUE(e2fsck_clean(scratch_->file("pool")));
+  }
+}
+
+File WindowBed::make_file(const std::string& path, const std::string& contents) {
+  File file = fs().open(path, Open::read_write | Open::create).value();
+  if (!contents.empty()) write(file, 0, contents);
+  return file;
+}
+
+std::string pattern(std::uint64_t length) {
+  std::string bytes(length, '\0');
+  for (std::uint64_t i = 0; i < length; ++i) bytes[i] = static_cast<char>('a' + (i / 7 + i / 4096) % 26);
+  return bytes;
+}
+
+std::string text(const Window& window, std::uint64_t offset, std::uint64_t length) {
+  std::string bytes(length, '\0');
+  std::memcpy(bytes.data(), window.data() + offset, length);
+  return bytes;
+}
+
+std::string contents(const File& file, std::uint64_t offset, std::uint64_t length) {
+  std::string bytes(length, '?');
+  bytes.resize(file.read(offset, std::as_writable_bytes(std::span(bytes))).value());
+  return bytes;
+}
+
+void write(File& file, std::uint64_t offset, const std::string& bytes) {
+  EXPECT_EQ(file.write(offset, std::as_bytes(std::span(bytes))).value(), bytes.size());
+}
+
+bool dies_of_bus_error(const std::byte* address) { return signal_of_load(address) == SIGBUS; }
+bool dies_of_segmentation(const std::byte* address) { return signal_of_load(address) == SIGSEGV; }
+
+int system_call_reads(const std::byte* address) {
+  int ends[2];
+  EXPECT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const int code = ::write(ends[1], address, 1) == 1 ? 0 : errno;
+  ::close(ends[0]);
+  ::close(ends[1]);
+  return code;
+}
+
+}  // namespace holdfast::test

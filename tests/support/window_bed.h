@@ -1,0 +1,44 @@
+// A pool on a carrier of choice, and what tests of windows look at: bytes through a window, bytes through the file, and
+// how a touch ends.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <holdfast/holdfast.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "support/scratch.h"
+
+namespace holdfast::test {
+
+enum class Carriage : std::uint8_t { memory, tmpfs_file, disk_file, hugetlb };
+const char* to_string(Carriage carriage);
+
+class WindowBed : public ::testing::Test {
+ protected:
+  ~WindowBed() override;
+  void open_pool(Carriage carriage, std::uint64_t size = 64 * MiB);
+  Filesystem& fs() { return *fs_; }
+  // What the carrier maps at least.
+  std::uint64_t grain() const { return grain_; }
+  File make_file(const std::string& path, const std::string& contents);
+
+ private:
+  std::optional<ScratchDirectory> scratch_;
+  std::optional<Filesystem> fs_;
+  std::uint64_t grain_ = 4 * KiB;
+};
+
+std::string pattern(std::uint64_t length);
+std::string text(const Window& window, std::uint64_t offset, std::uint64_t length);
+std::string contents(const File& file, std::uint64_t offset, std::uint64_t length);
+void write(File& file, std::uint64_t offset, const std::string& bytes);
+// Whether a load of the byte raises the signal on this thread.
+bool dies_of_bus_error(const std::byte* address);
+bool dies_of_segmentation(const std::byte* address);
+// write(2) of one byte from the address to a pipe: 0 or the errno value.
+int system_call_reads(const std::byte* address);
+
+}  // namespace holdfast::test

@@ -1,0 +1,236 @@
+// Goal: a window shows the file and nothing else, whatever happens to the file, on every carrier.
+// Method: loads and stores through a window beside reads and writes through the file, around each operation that
+// changes where bytes live.
+#include <gtest/gtest.h>
+#include <holdfast/holdfast.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/pool_fixture.h"
+#include "support/window_bed.h"
+
+namespace holdfast::test {
+namespace {
+
+class Windows : public WindowBed, public ::testing::WithParamInterface<Carriage> {
+ protected:
+  void SetUp() override { open_pool(GetParam()); }
+};
+
+TEST_P(Windows, ShowsWhatWasWritten) {
+  File file = make_file("/a", pattern(3 * grain() + 5));
+  const Window window = file.map(0, 4 * grain()).value();
+  EXPECT_EQ(text(window, 0, 3 * grain() + 5), pattern(3 * grain() + 5));
+  EXPECT_EQ(window.data()[3 * grain() + 5], std::byte{0});
+}
+
+TEST_P(Windows, StoresAreWhatTheFileReads) {
+  File file = make_file("/a", pattern(2 * grain()));
+  const Window window = file.map(0, 2 * grain()).value();
+  std::memcpy(window.data() + grain() - 3, "stored", 6);
+  EXPECT_EQ(contents(file, grain() - 3, 6), "stored");
+  write(file, grain() + 100, "written");
+  EXPECT_EQ(text(window, grain() + 100, 7), "written");
+}
+
+TEST_P(Windows, AHoleReadsAsZerosAndAllocatesWithTheFirstStore) {
+  File file = make_file("/a", "");
+  file.truncate(8 * grain()).value();
+  const Window window = file.map(0, 8 * grain()).value();
+  for (std::uint64_t page = 0; page < 8; ++page) EXPECT_EQ(window.data()[page * grain()], std::byte{0});
+  if (window.faults() != Faults::none) {
+    EXPECT_EQ(file.stat().value().allocated, 0U);
+  }
+  window.data()[3 * grain() + 1] = std::byte{7};
+  EXPECT_GT(file.stat().value().allocated, 0U);
+  EXPECT_EQ(contents(file, 3 * grain(), 3), std::string("\0\7\0", 3));
+  EXPECT_EQ(window.data()[2 * grain()], std::byte{0});
+  EXPECT_EQ(window.data()[4 * grain()], std::byte{0});
+}
+
+TEST_P(Windows, AWriteToAHoleThatWasReadIsSeen) {
+  File file = make_file("/a", "");
+  file.truncate(4 * grain()).value();
+  const Window window = file.map(0, 4 * grain()).value();
+  EXPECT_EQ(window.data()[grain()], std::byte{0});
+  write(file, grain(), "now");
+  EXPECT_EQ(text(window, grain(), 3), "now");
+  window.data()[grain()] = std::byte{'N'};
+  EXPECT_EQ(contents(file, grain(), 3), "Now");
+}
+
+TEST_P(Windows, UnwrittenBlocksReadAsZerosAndKeepStores) {
+  File file = make_file("/a", "");
+  file.allocate(0, 4 * grain()).value();
+  const Window window = file.map(0, 4 * grain()).value();
+  EXPECT_EQ(text(window, 0, 100), std::string(100, '\0'));
+  std::memcpy(window.data() + 2 * grain(), "kept", 4);
+  EXPECT_EQ(contents(file, 2 * grain(), 4), "kept");
+}
+
+TEST_P(Windows, APunchedRangeReadsAsZerosAndCanBeStoredAgain) {
+  File file = make_file("/a", pattern(4 * grain()));
+  const Window window = file.map(0, 4 * grain(), {.populate = true}).value();
+  EXPECT_EQ(text(window, grain(), grain()), pattern(4 * grain()).substr(grain(), grain()));
+  file.punch(grain(), grain()).value();
+  EXPECT_EQ(text(window, grain(), 100), std::string(100, '\0'));
+  EXPECT_EQ(text(window, 2 * grain(), 100), pattern(4 * grain()).substr(2 * grain(), 100));
+  if (window.faults() != Faults::none) {
+    std::memcpy(window.data() + grain(), "again", 5);
+    EXPECT_EQ(contents(file, grain(), 5), "again");
+  }
+  EXPECT_EQ(text(window, 0, grain()), pattern(4 * grain()).substr(0, grain()));
+}
+
+TEST_P(Windows, PastTheEndIsABusErrorUntilTheFileGrows) {
+  File file = make_file("/a", pattern(grain() + 1));
+  const Window window = file.map(0, 4 * grain()).value();
+  EXPECT_FALSE(dies_of_bus_error(window.data() + grain() + 1));
+  EXPECT_TRUE(dies_of_bus_error(window.data() + 2 * grain()));
+  EXPECT_EQ(system_call_reads(window.data() + 2 * grain()), EFAULT);
+  write(file, 2 * grain(), "more");
+  EXPECT_EQ(text(window, 2 * grain(), 4), "more");
+  EXPECT_TRUE(dies_of_bus_error(window.data() + 3 * grain()));
+}
+
+TEST_P(Windows, ATruncatedEndIsABusError) {
+  File file = make_file("/a", pattern(4 * grain()));
+  const Window window = file.map(0, 4 * grain(), {.populate = true}).value();
+  file.truncate(grain() + 10).value();
+  EXPECT_TRUE(dies_of_bus_error(window.data() + 2 * grain()));
+  EXPECT_EQ(text(window, 0, grain() + 10), pattern(4 * grain()).substr(0, grain() + 10));
+  EXPECT_EQ(window.data()[grain() + 10], std::byte{0});
+  file.truncate(4 * grain()).value();
+  EXPECT_EQ(text(window, 3 * grain(), 10), std::string(10, '\0'));
+}
+
+TEST_P(Windows, ASystemCallBringsAbsentPages) {
+  File file = make_file("/a", pattern(64 * grain()));
+  const Window window = file.map(0, 64 * grain()).value();
+  EXPECT_EQ(system_call_reads(window.data() + 40 * grain()), window.faults() == Faults::user_mode ? EFAULT : 0);
+}
+
+TEST_P(Windows, TwoWindowsOfOneFileAgree) {
+  File file = make_file("/a", pattern(4 * grain()));
+  const Window one = file.map(0, 4 * grain()).value();
+  const Window two = file.map(2 * grain(), 2 * grain(), {.access = Access::read}).value();
+  one.data()[3 * grain()] = std::byte{'!'};
+  EXPECT_EQ(two.data()[grain()], std::byte{'!'});
+  file.punch(3 * grain(), grain()).value();
+  EXPECT_EQ(one.data()[3 * grain()], std::byte{0});
+  EXPECT_EQ(two.data()[grain()], std::byte{0});
+}
+
+TEST_P(Windows, APartThatWasUnmappedIsGone) {
+  File file = make_file("/a", pattern(4 * grain()));
+  Window window = file.map(0, 4 * grain()).value();
+  window.unmap(grain(), grain()).value();
+  EXPECT_TRUE(dies_of_segmentation(window.data() + grain()));
+  EXPECT_EQ(text(window, 2 * grain(), 10), pattern(4 * grain()).substr(2 * grain(), 10));
+  EXPECT_EQ(code_of(window.unmap(1, grain())), EINVAL);
+  EXPECT_EQ(code_of(window.unmap(4 * grain(), grain())), EINVAL);
+}
+
+TEST_P(Windows, APinByAddressIsAPinOfTheFile) {
+  File file = make_file("/a", pattern(4 * grain()));
+  const Window window = file.map(grain(), 3 * grain()).value();
+  {
+    const Pin pin = fs().pin_address(window.data() + grain() + 5, 10, {.purpose = "by address"}).value();
+    ASSERT_EQ(pin.segments().size(), 1U);
+    EXPECT_EQ(std::memcmp(pin.segments()[0].address, pattern(4 * grain()).data() + 2 * grain() + 5, 10), 0);
+    const Status busy = file.punch(2 * grain(), grain(), {.on_pinned = OnPinned::fail});
+    EXPECT_EQ(code_of(busy), EBUSY);
+    EXPECT_NE(busy.error().reason().find("by address"), std::string::npos) << busy.error().reason();
+  }
+  file.punch(2 * grain(), grain(), {.on_pinned = OnPinned::fail}).value();
+  int local = 0;
+  EXPECT_EQ(code_of(fs().pin_address(&local, 4)), EFAULT);
+  EXPECT_EQ(code_of(fs().pin_address(window.data() + 2 * grain(), 2 * grain())), EFAULT);
+}
+
+TEST_P(Windows, AWindowKeepsTheFileOpenAndUnmountNamesIt) {
+  Window window = [this] {
+    File file = make_file("/a", pattern(grain()));
+    return file.map(0, grain()).value();
+  }();
+  const Status refused = fs().unmount();
+  EXPECT_EQ(code_of(refused), EBUSY);
+  EXPECT_NE(refused.error().reason().find("/a"), std::string::npos) << refused.error().reason();
+  EXPECT_EQ(text(window, 0, 10), pattern(grain()).substr(0, 10));
+  fs().unlink("/a").value();
+  EXPECT_EQ(text(window, 0, 10), pattern(grain()).substr(0, 10));
+}
+
+TEST_P(Windows, WhatIsNotAWindowIsRefused) {
+  File file = make_file("/a", pattern(grain()));
+  EXPECT_EQ(code_of(file.map(0, 0)), EINVAL);
+  EXPECT_EQ(code_of(file.map(1, grain())), EINVAL);
+  EXPECT_EQ(code_of(file.map(0, std::uint64_t{1} << 60)), EOVERFLOW);
+  const File reader = fs().open("/a", Open::read).value();
+  EXPECT_EQ(code_of(const_cast<File&>(reader).map(0, grain())), EBADF);
+  EXPECT_TRUE(const_cast<File&>(reader).map(0, grain(), {.access = Access::read}));
+}
+
+// Two threads store to random words of their own; a third zaps, punches other pages and moves the end. No store is
+// lost.
+TEST_P(Windows, NoStoreIsLost) {
+  constexpr std::uint64_t kPages = 64;
+  constexpr int kStores = 200000;
+  constexpr std::uint64_t kRounds = 300;
+  File file = make_file("/a", "");
+  file.truncate(kPages * grain()).value();
+  const Window window = file.map(0, 2 * kPages * grain()).value();
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> rounds{0};
+  const auto store = [&](unsigned which) {
+    std::uint64_t seed = which + 1;
+    std::vector<std::uint64_t> last(kPages * 64, 0);
+    for (int i = 1; i <= kStores || rounds.load() < kRounds; ++i) {
+      seed = seed * 6364136223846793005U + 1442695040888963407U;
+      // Even pages stay; word `which` of each 16 belongs to this thread.
+      const std::uint64_t page = (seed >> 33) % (kPages / 2) * 2;
+      const std::uint64_t word = (seed >> 20) % 32 * 16 + which;
+      auto* const at = reinterpret_cast<std::uint64_t*>(window.data() + page * grain()) + word;
+      __atomic_store_n(at, static_cast<std::uint64_t>(i), __ATOMIC_RELAXED);
+      last[page * 32 + (seed >> 20) % 32] = static_cast<std::uint64_t>(i);
+    }
+    return last;
+  };
+  std::vector<std::uint64_t> expected[2];
+  std::thread one([&] { expected[0] = store(0); });
+  std::thread two([&] { expected[1] = store(1); });
+  std::thread changes([&] {
+    for (std::uint64_t round = 0; !stop.load(); rounds.store(++round)) {
+      const std::uint64_t odd = (round * 7 % (kPages / 2)) * 2 + 1;
+      file.punch(odd * grain(), grain()).value();
+      if (round % 5 == 0) file.truncate((kPages + round % 3) * grain()).value();
+      if (round % 3 == 0) write(file, odd * grain(), "filled");
+    }
+  });
+  one.join();
+  two.join();
+  stop.store(true);
+  changes.join();
+  for (unsigned which = 0; which < 2; ++which) {
+    for (std::uint64_t i = 0; i < expected[which].size(); ++i) {
+      if (expected[which][i] == 0) continue;
+      std::uint64_t found = 0;
+      const std::uint64_t offset = i / 32 * grain() + (i % 32 * 16 + which) * 8;
+      ASSERT_EQ(file.read(offset, std::as_writable_bytes(std::span(&found, 1))).value(), 8U);
+      ASSERT_EQ(found, expected[which][i]) << "page " << i / 32 << " word " << i % 32;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Carriers, Windows,
+                         ::testing::Values(Carriage::memory, Carriage::tmpfs_file, Carriage::disk_file),
+                         [](const auto& parameter) { return to_string(parameter.param); });
+
+}  // namespace
+}  // namespace holdfast::test
