@@ -10,6 +10,7 @@
 
 #include "ext4/attribute.h"
 #include "ext4/directory.h"
+#include "ext4/extent_list.h"
 #include "ext4/extent_tree.h"
 #include "ext4/format_operation.h"
 #include "ext4/inode_attributes.h"
@@ -293,6 +294,13 @@ filesystem::Space Ext4Format::space() {
 Result<bool> Ext4Format::block_free(Pfn pfn) {
   const Reading lock(*this);
   return volume_->allocator().is_free(pfn.raw());
+}
+
+Status Ext4Format::check_resizable(InodeNumber inode) {
+  const Reading lock(*this);
+  HF_ASSIGN(const RawInode* const raw_inode, volume_->inode(inode));
+  HF_ASSIGN(const BlockMap map, block_map(inode, *raw_inode));
+  return map == BlockMap::indirect ? require_extents(inode, *raw_inode) : Status();
 }
 
 }  // namespace holdfast::ext4

@@ -76,6 +76,7 @@ class Ext4Format final : public filesystem::Format {
 
   filesystem::Space space() override;
   Result<bool> block_free(Pfn pfn) override;
+  Status check_resizable(filesystem::InodeNumber inode) override;
 
  private:
   class OpenHandle;

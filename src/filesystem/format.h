@@ -143,6 +143,9 @@ class Format {
   // Whole clusters only. ENOSPC (extent blocks) before any change.
   virtual Status move(Handle& handle, InodeNumber from, PageRange range, InodeNumber to, PageIndex to_index) = 0;
   virtual PageCount cluster() const = 0;
+  // EOPNOTSUPP: the file's blocks are mapped in a way of the past, which is read, and whose blocks are written in
+  // place: none can be taken out, and it does not reach as far as files may.
+  virtual Status check_resizable(InodeNumber /*inode*/) { return {}; }
 
   // --- names ---
   virtual Result<std::optional<Name>> lookup(InodeNumber directory, std::string_view name) = 0;

@@ -194,6 +194,7 @@ Status rename(Core& core, std::string_view from, std::string_view to, RenameMode
     target.parent.directory->lock.assert_held();
     if (target.parent.directory->attributes.links == 0) return Error(ENOENT, std::string(to), "");
     HF_TRY(renaming.check());
+    if (target.inode && mode != RenameMode::exchange) HF_TRY(check_drop(*target.inode, to));
     return renaming.apply();
   }
 }

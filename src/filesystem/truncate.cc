@@ -12,6 +12,22 @@
 #include "filesystem/times.h"
 
 namespace holdfast::filesystem {
+namespace {
+
+Status grow(Inode& inode, std::uint64_t size) HF_REQUIRES(inode.lock) {
+  if (Status possible = inode.core.format().check_resizable(inode.number); !possible) {
+    return std::move(possible).error().about(inode.path_hint());
+  }
+  // As the kernel does: a file set to the size that it has loses what was allocated past it.
+  if (inode.attributes.size == size) HF_TRY(drop_past_the_end(inode));
+  HF_TRY(reveal(inode, size));
+  note_change(inode);
+  inode.attributes_unrecorded = true;
+  grow_to(inode, size);
+  return {};
+}
+
+}  // namespace
 
 Status check_truncate(const Inode& inode, std::uint64_t size) {
   HF_TRY(inode.core.writable());
@@ -30,12 +46,7 @@ PageRange range_to_truncate(const Inode& inode, std::uint64_t size, OnPinned on_
 Result<bool> try_grow(Inode& inode, std::uint64_t size) {
   const MutexLock lock(inode.lock);
   if (inode.attributes.size > size) return false;
-  // As the kernel does: a file set to the size that it has loses what was allocated past it.
-  if (inode.attributes.size == size) HF_TRY(drop_past_the_end(inode));
-  HF_TRY(reveal(inode, size));
-  note_change(inode);
-  inode.attributes_unrecorded = true;
-  grow_to(inode, size);
+  HF_TRY(grow(inode, size));
   return true;
 }
 
@@ -44,10 +55,7 @@ Result<bool> commit_truncate(Inode& inode, layout::Break& broken, std::uint64_t 
   const MutexLock lock(inode.lock);
   if (inode.attributes.size <= size) {
     // Somebody else cut it shorter while this one waited: now it grows, and takes nothing away.
-    HF_TRY(reveal(inode, size));
-    note_change(inode);
-    inode.attributes_unrecorded = true;
-    grow_to(inode, size);
+    HF_TRY(grow(inode, size));
     return true;
   }
   std::optional<layout::Commit> commit = broken.commit();

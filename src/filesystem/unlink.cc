@@ -34,6 +34,14 @@ Result<bool> still_named(Core& core, const NamedChild& found) {
 
 }  // namespace
 
+Status check_drop(const Inode& inode, std::string_view path) {
+  inode.lock.assert_held();
+  const bool last = inode.type == FileType::directory || inode.attributes.links <= 1;
+  if (!last || inode.attributes.allocated == 0) return {};
+  Status possible = inode.core.format().check_resizable(inode.number);
+  return possible ? Status() : Status(std::move(possible).error().about(std::string(path)));
+}
+
 Status drop_name(Core& core, Handle& handle, Inode& inode) {
   inode.lock.assert_held();
   inode.attributes.links = inode.type == FileType::directory ? 0 : inode.attributes.links - 1;
@@ -55,6 +63,7 @@ Status unlink(Core& core, std::string_view path) {
     const InodeLocks locks{&directory, &*found.child};
     HF_ASSIGN(const bool unchanged, still_named(core, found));
     if (!unchanged) continue;
+    HF_TRY(check_drop(*found.child, path));
     HF_ASSIGN(const std::unique_ptr<Handle> handle, core.format().begin({.inodes = 3, .names = 1}));
     HF_TRY(core.format().remove_name(*handle, directory.number, found.parent.name));
     HF_TRY(drop_name(core, *handle, *found.child));
@@ -74,6 +83,7 @@ Status remove_directory(Core& core, std::string_view path) {
     if (!unchanged) continue;
     HF_ASSIGN(const bool empty, core.format().directory_empty(found.child->number));
     if (!empty) return Error(ENOTEMPTY, std::string(path), "");
+    HF_TRY(check_drop(*found.child, path));
     HF_ASSIGN(const std::unique_ptr<Handle> handle, core.format().begin({.inodes = 3, .names = 1}));
     HF_TRY(core.format().remove_name(*handle, directory.number, found.parent.name));
     HF_TRY(drop_name(core, *handle, *found.child));

@@ -14,6 +14,8 @@ Status unlink(Core& core, std::string_view path);
 // ENOTDIR, ENOTEMPTY, EINVAL ("."), EBUSY ("/").
 Status remove_directory(Core& core, std::string_view path);
 
+// EOPNOTSUPP: the inode's last name cannot go, since its blocks could not. Before drop_name. Its lock is held.
+Status check_drop(const Inode& inode, std::string_view path);
 // One name of `inode` is gone: its count goes down, and with the last name it becomes an orphan. Its lock is held.
 Status drop_name(Core& core, Handle& handle, Inode& inode);
 
