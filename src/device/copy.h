@@ -18,6 +18,11 @@ enum class CopyOutcome : std::uint8_t { done, bus_error };
 
 // memcpy with the above; `from` and `to` do not overlap.
 [[nodiscard]] CopyOutcome copy(void* to, const void* from, std::size_t length) noexcept;
+// copy between a file's pages (`page`) and other memory. What a file's bytes race with is their users' affair: who
+// reads what another one writes gets a mixture, as with read(2) and write(2), and holders of pins store when they like.
+// So ThreadSanitizer is told of the other memory alone.
+[[nodiscard]] CopyOutcome store(void* page, const void* from, std::size_t length) noexcept;
+[[nodiscard]] CopyOutcome load(void* to, const void* page, std::size_t length) noexcept;
 // Stores zeros.
 [[nodiscard]] CopyOutcome zero(void* to, std::size_t length) noexcept;
 

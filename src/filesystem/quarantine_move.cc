@@ -220,7 +220,7 @@ Status QuarantineMove::copy(Handle& handle, const Run& run, std::vector<Extent>&
 
 // A page of the file, without the bytes that are to be zero.
 Status QuarantineMove::copy_page(std::byte* to, Pfn from, PageIndex at) {
-  device::CopyOutcome outcome = device::copy(to, inode_.core.device().at(from), kPageBytes);
+  device::CopyOutcome outcome = device::load(to, inode_.core.device().at(from), kPageBytes);
   for (const Bytes& edge : edges_) {
     const std::uint64_t begin = std::max(edge.first, at.bytes());
     const std::uint64_t end = std::min(edge.second, at.bytes() + kPageBytes);

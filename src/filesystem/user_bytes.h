@@ -55,14 +55,14 @@ class UserBytes {
   // To device memory, and from it.
   bool store(std::size_t at, std::byte* device, std::size_t length) {
     return each(at, length, [&device](const std::byte* memory, std::size_t part) {
-      const bool done = device::copy(device, memory, part) == device::CopyOutcome::done;
+      const bool done = device::store(device, memory, part) == device::CopyOutcome::done;
       device += part;
       return done;
     });
   }
   bool load(std::size_t at, const std::byte* device, std::size_t length) {
     return each(at, length, [&device](std::byte* memory, std::size_t part) {
-      const bool done = device::copy(memory, device, part) == device::CopyOutcome::done;
+      const bool done = device::load(memory, device, part) == device::CopyOutcome::done;
       device += part;
       return done;
     });

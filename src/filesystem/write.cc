@@ -198,7 +198,7 @@ Status store_locked(Inode& inode, std::uint64_t offset, std::span<const std::byt
       if (inside > 0) outcome = device::zero(block, inside);
       if (rest > 0 && outcome == device::CopyOutcome::done) outcome = device::zero(block + inside + part, rest);
     }
-    if (outcome == device::CopyOutcome::done) outcome = device::copy(block + inside, bytes.data(), part);
+    if (outcome == device::CopyOutcome::done) outcome = device::store(block + inside, bytes.data(), part);
     if (outcome != device::CopyOutcome::done) return cannot_store(inode, offset);
     if (found.kind == Found::Kind::unwritten) {
       inode.extents.mark_written(touched);

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "base/units.h"
@@ -148,6 +149,32 @@ TEST(Copy, WorksAfterABusErrorAsBefore) {
     ASSERT_EQ(device::copy(mapping.begin(), source.data(), kPageBytes), CopyOutcome::done);
     ASSERT_EQ(std::memcmp(mapping.begin(), source.data(), kPageBytes), 0);
   }
+}
+
+TEST(Copy, StoreAndLoadAreCopies) {
+  const CutMapping mapping;
+  const BusErrorRange range(mapping.begin(), 2 * kPageBytes);
+  const std::vector<std::byte> source = pattern(4 * KiB);
+  std::vector<std::byte> target(4 * KiB);
+  EXPECT_EQ(device::store(mapping.cut(), source.data(), kPageBytes), CopyOutcome::bus_error);
+  EXPECT_EQ(device::load(target.data(), mapping.cut(), kPageBytes), CopyOutcome::bus_error);
+  EXPECT_EQ(device::store(mapping.begin(), source.data(), kPageBytes), CopyOutcome::done);
+  EXPECT_EQ(device::load(target.data(), mapping.begin(), kPageBytes), CopyOutcome::done);
+  EXPECT_EQ(target, source);
+}
+
+// ThreadSanitizer fails this one where it is told of the page.
+TEST(Copy, StoresAndLoadsOfOnePageAreNoRaceOfTheProgram) {
+  const CutMapping mapping;
+  std::thread storing([&] {
+    const std::vector<std::byte> source = pattern(4 * KiB);
+    for (int i = 0; i < 100; ++i) static_cast<void>(device::store(mapping.begin(), source.data(), kPageBytes));
+  });
+  std::vector<std::byte> target(4 * KiB);
+  for (int i = 0; i < 100; ++i) static_cast<void>(device::load(target.data(), mapping.begin(), kPageBytes));
+  storing.join();
+  EXPECT_EQ(device::load(target.data(), mapping.begin(), kPageBytes), CopyOutcome::done);
+  EXPECT_EQ(target, pattern(4 * KiB));
 }
 
 }  // namespace

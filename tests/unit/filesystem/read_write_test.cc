@@ -122,8 +122,8 @@ TEST_F(ReadWrite, KnownExtentsNeedNeitherTheInodeLockNorTheFormat) {
   const FilePtr file = open("/a");
   write(file, 0, pattern(64 * KiB, 8));
   static_cast<void>(pin(file, 0, 4096));
-  const std::lock_guard format(format_->lock());
   const MutexLock inode(file->inode->lock);
+  const std::lock_guard format(format_->lock());
   Task other([&] {
     const Bytes bytes = pattern(8192, 10);
     bool good = write(file, 4096, bytes) == bytes.size() && read(file, 4096, 8192) == bytes;
