@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <holdfast/error.h>
 #include <holdfast/types.h>
@@ -52,9 +53,17 @@ struct Segment {
 class Pin {
  public:
   Pin() noexcept = default;
-  Pin(Pin&& other) noexcept;
+  Pin(Pin&& other) noexcept
+      : pages_(std::exchange(other.pages_, nullptr)),
+        slot_(other.slot_),
+        segment_(other.segment_),
+        units_(other.units_),
+        order_(other.order_),
+        more_(std::exchange(other.more_, nullptr)) {}
   Pin& operator=(Pin&& other) noexcept;
-  ~Pin();
+  ~Pin() {
+    if (pages_ != nullptr) release();
+  }
 
   // In file order; adjacent device ranges are one segment.
   std::span<const Segment> segments() const noexcept;
@@ -70,7 +79,6 @@ class Pin {
   void* pages_ = nullptr;  // the page map that counts it
   void* slot_ = nullptr;   // identity
   Segment segment_;
-  std::uint64_t first_pfn_ = 0;
   std::uint32_t units_ = 0;
   std::uint8_t order_ = 0;
   Units* more_ = nullptr;

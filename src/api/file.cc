@@ -24,6 +24,11 @@ Error refused(const OpenFile& file, int code, const char* reason) {
   return Error(code, file.inode->path_hint(), reason);
 }
 
+// Apart, so that nothing is left to do after the call where pins are taken.
+[[gnu::noinline]] Result<Pin> no_pin_for_writing(const OpenFile& file) {
+  return refused(file, EBADF, "not opened for writing");
+}
+
 Status readable(const OpenFile& file) {
   HF_TRY(file.core->usable());
   if (!file.may_read) return refused(file, EBADF, "not opened for reading");
@@ -130,12 +135,12 @@ Result<std::vector<ExtentInfo>> File::extents() const {
 }
 
 Result<Pin> File::pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options) {
-  if (options.access == Access::write && !impl_->may_write) return refused(*impl_, EBADF, "not opened for writing");
+  if (options.access == Access::write && !impl_->may_write) return no_pin_for_writing(*impl_);
   return filesystem::pin(*impl_->inode, offset, length, options);
 }
 
 Result<Pin> File::try_pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options) {
-  if (options.access == Access::write && !impl_->may_write) return refused(*impl_, EBADF, "not opened for writing");
+  if (options.access == Access::write && !impl_->may_write) return no_pin_for_writing(*impl_);
   return filesystem::try_pin(*impl_->inode, offset, length, options);
 }
 

@@ -18,7 +18,6 @@ Nanoseconds to_nanoseconds(const timespec& time) {
 }  // namespace
 
 Nanoseconds monotonic_now() { return to_nanoseconds(read_clock(CLOCK_MONOTONIC)); }
-Nanoseconds monotonic_coarse_now() { return to_nanoseconds(read_clock(CLOCK_MONOTONIC_COARSE)); }
 
 FileTime file_time_now() {
   const timespec now = read_clock(CLOCK_REALTIME_COARSE);

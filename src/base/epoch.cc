@@ -67,7 +67,7 @@ bool register_membarrier() {
 
 void return_record(void* value) {
   Record* const record = static_cast<Record*>(value);
-  HF_CHECK(record->depth == 0, "a thread ends inside {} epoch guards", record->depth);
+  HF_CHECK(!record->inside(), "a thread ends inside an epoch guard");
   detail::own_record = nullptr;
   // release: partner is the exchange in take_record; the next thread finds the record at rest.
   record->taken.store(false, std::memory_order_release);
@@ -78,7 +78,6 @@ void forget_other_threads() {
   for (Record* record = records.load(std::memory_order_acquire); record != nullptr; record = record->next) {
     record->awaited.store(0, std::memory_order_relaxed);
     if (record == detail::own_record) continue;
-    record->depth = 0;
     record->entered.store(0, std::memory_order_relaxed);
     record->taken.store(false, std::memory_order_relaxed);
   }

@@ -20,8 +20,6 @@
 
 namespace holdfast::epoch {
 
-void enter() noexcept;
-void leave() noexcept;
 // Whether the calling thread is inside a guard.
 bool inside() noexcept;
 
@@ -41,14 +39,6 @@ void synchronize();
 // destroying at the moment. For tests and shutdown. Not from within `destroy`.
 void flush();
 
-class Guard {
- public:
-  Guard() noexcept { enter(); }
-  ~Guard() { leave(); }
-  Guard(const Guard&) = delete;
-  Guard& operator=(const Guard&) = delete;
-};
-
 namespace detail {
 
 #if defined(__SANITIZE_THREAD__)
@@ -63,15 +53,17 @@ namespace detail {
 struct alignas(64) Record {
   Atomic<std::uint64_t> entered;  // the epoch in which the outermost guard began; 0: outside
   Atomic<std::uint32_t> awaited;  // sleepers that want to hear of the end of the guard
-  std::uint32_t depth = 0;        // of nested guards; the thread's own
   Atomic<bool> taken;
   Record* next = nullptr;
+
+  // By the thread itself. Through word(): nobody else stores there, so the test scheduler has nothing to order.
+  bool inside() noexcept { return entered.word().load(std::memory_order_relaxed) != 0; }
 };
 
 extern constinit thread_local Record* own_record __attribute__((tls_model("initial-exec")));
-extern constinit Atomic<std::uint64_t> current;
+[[gnu::visibility("hidden")]] extern constinit Atomic<std::uint64_t> current;
 // Decided before the first record is handed out.
-extern bool asymmetric;
+[[gnu::visibility("hidden")]] extern bool asymmetric;
 
 Record* register_thread() noexcept;
 void wake_awaiting(const Record* record) noexcept;
@@ -92,22 +84,34 @@ inline void publish(Record& record, std::uint64_t epoch) noexcept {
 
 }  // namespace detail
 
-inline void enter() noexcept {
-  detail::Record* record = detail::own_record;
-  if (__builtin_expect(record == nullptr, 0)) record = detail::register_thread();
-  if (record->depth++ != 0) return;
-  // acquire: partner is the increment in begin_grace(); who reads the new epoch sees what was unlinked before it.
-  detail::publish(*record, detail::current.load(std::memory_order_acquire));
-}
+// A scope, so guards of a thread end in the reverse order of their beginning: the outermost one publishes, and no depth
+// need be counted (a counter would be a chain of dependent loads and stores through every pin and unpin).
+class Guard {
+ public:
+  Guard() noexcept {
+    detail::Record* record = detail::own_record;
+    if (__builtin_expect(record == nullptr, 0)) record = detail::register_thread();
+    if (record->inside()) return;
+    outermost_ = record;
+    // acquire: partner is the increment in begin_grace(); who reads the new epoch sees what was unlinked before it.
+    detail::publish(*record, detail::current.load(std::memory_order_acquire));
+  }
+  ~Guard() {
+    if (outermost_ == nullptr) return;
+    // Either the sleeper's test sees 0, or the load of `awaited` sees the sleeper: both sides pass their barrier
+    // between.
+    detail::publish(*outermost_, 0);
+    if (__builtin_expect(outermost_->awaited.load(std::memory_order_relaxed) != 0, 0)) {
+      detail::wake_awaiting(outermost_);
+    }
+  }
+  Guard(const Guard&) = delete;
+  Guard& operator=(const Guard&) = delete;
 
-inline void leave() noexcept {
-  detail::Record* const record = detail::own_record;
-  if (--record->depth != 0) return;
-  // Either the sleeper's test sees 0, or the load of `awaited` sees the sleeper: both sides pass their barrier between.
-  detail::publish(*record, 0);
-  if (__builtin_expect(record->awaited.load(std::memory_order_relaxed) != 0, 0)) detail::wake_awaiting(record);
-}
+ private:
+  detail::Record* outermost_ = nullptr;  // the thread's record, in its outermost guard
+};
 
-inline bool inside() noexcept { return detail::own_record != nullptr && detail::own_record->depth != 0; }
+inline bool inside() noexcept { return detail::own_record != nullptr && detail::own_record->inside(); }
 
 }  // namespace holdfast::epoch

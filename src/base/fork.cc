@@ -2,27 +2,23 @@
 
 #include <pthread.h>
 
-#include <atomic>
-
 #include "base/check.h"
 
 namespace holdfast {
+
+namespace detail {
+constinit std::atomic<std::uint32_t> generation{0};
+}
+
 namespace {
 
-std::atomic<std::uint32_t> generation{0};
-
 // Registered when the library is loaded, so that the generation counts every fork that can have inherited an object.
-const bool counting = [] {
-  on_fork_in_child([] { generation.fetch_add(1, std::memory_order_relaxed); });
+[[maybe_unused]] const bool counting = [] {
+  on_fork_in_child([] { detail::generation.fetch_add(1, std::memory_order_relaxed); });
   return true;
 }();
 
 }  // namespace
-
-std::uint32_t fork_generation() noexcept {
-  static_cast<void>(counting);
-  return generation.load(std::memory_order_relaxed);
-}
 
 void on_fork_in_child(void (*forget)()) {
   const int failure = pthread_atfork(nullptr, nullptr, forget);

@@ -19,6 +19,7 @@ namespace holdfast::cli::bench {
 struct Sample {
   double nanoseconds = 0;
   double p99_nanoseconds = 0;  // 0: not taken
+  double resident_bytes = 0;   // memory that the operation made resident; 0: not taken
 };
 
 // A prepared measurement. Destroyed when its rounds are over; whatever it made goes with it.
@@ -41,9 +42,10 @@ struct Case {
 
 struct Figures {
   double median = 0;
-  double low = 0;   // lower quartile
-  double high = 0;  // upper quartile
-  double p99 = 0;   // median of the rounds' tails; 0: not taken
+  double low = 0;       // lower quartile
+  double high = 0;      // upper quartile
+  double p99 = 0;       // median of the rounds' tails; 0: not taken
+  double resident = 0;  // bytes, median of the rounds; 0: not taken
 };
 
 struct Outcome {
@@ -73,5 +75,7 @@ std::string as_json(const std::vector<Outcome>& outcomes);
 std::string as_html(const std::vector<Outcome>& outcomes);
 // "12.3 ns", "4.56 us": three digits and a unit.
 std::string human_time(double nanoseconds);
+// "412 KiB".
+std::string human_bytes(double bytes);
 
 }  // namespace holdfast::cli::bench

@@ -7,6 +7,7 @@
 
 #include <linux/loop.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/result.h"
@@ -51,12 +52,15 @@ class Mounts : public Scenario {
 
   // Opening the carrier belongs to it: that is where memory would be touched page by page.
   Result<Sample> ours() override {
+    const std::uint64_t resident_before = resident_bytes();
     const std::int64_t start = now_nanoseconds();
     HF_ASSIGN(Device device, Device::open(pool_));
     HF_ASSIGN(Filesystem fs, Filesystem::mount(std::move(device)));
     const auto taken = static_cast<double>(now_nanoseconds() - start);
+    const std::uint64_t resident_after = resident_bytes();
     HF_TRY(fs.unmount());
-    return Sample{taken, 0};
+    const std::uint64_t resident = resident_after - std::min(resident_before, resident_after);
+    return Sample{taken, 0, static_cast<double>(resident)};
   }
   Result<Sample> comparator() override {
     const std::string at = directory_.path() + "/mounted";

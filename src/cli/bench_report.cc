@@ -20,6 +20,12 @@ std::string aim_of(const Case& what) {
   return aim;
 }
 
+// What is told of memory, where it was taken.
+std::string resident_of(const Outcome& outcome) {
+  if (outcome.ours.resident <= 0) return "";
+  return fmt::format("{} resident", human_bytes(outcome.ours.resident));
+}
+
 std::string verdict_of(const Outcome& outcome) {
   if (!outcome.what->ratio_max && !outcome.what->nanoseconds_max) return "";
   return outcome.met ? "met" : "MISSED";
@@ -28,6 +34,7 @@ std::string verdict_of(const Outcome& outcome) {
 nlohmann::json to_json(const Figures& figures) {
   nlohmann::json json{{"median_ns", figures.median}, {"q25_ns", figures.low}, {"q75_ns", figures.high}};
   if (figures.p99 > 0) json["p99_ns"] = figures.p99;
+  if (figures.resident > 0) json["resident_bytes"] = figures.resident;
   return json;
 }
 
@@ -104,6 +111,16 @@ std::string human_time(double nanoseconds) {
   return fmt::format("{:.3g} {}", nanoseconds, kUnits.at(unit));
 }
 
+std::string human_bytes(double bytes) {
+  constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB"};
+  std::size_t unit = 0;
+  while (bytes >= 1024 && unit + 1 < kUnits.size()) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.3g} {}", bytes, kUnits.at(unit));
+}
+
 std::string machine_description() {
   utsname name{};
   uname(&name);
@@ -127,12 +144,13 @@ std::string as_table(const std::vector<Outcome>& outcomes) {
       table += fmt::format("{:>3}  {:<42} not measured: {}\n", what.row, what.name, outcome.skipped);
       continue;
     }
-    table += fmt::format("{:>3}  {:<42} {:>10} {:>19} {:>10}  {:<32} {:>10} {:>8}  {} {}\n", what.row, what.name,
+    table += fmt::format("{:>3}  {:<42} {:>10} {:>19} {:>10}  {:<32} {:>10} {:>8}  {} {} {}\n", what.row, what.name,
                          human_time(outcome.ours.median),
                          fmt::format("{}..{}", human_time(outcome.ours.low), human_time(outcome.ours.high)),
                          outcome.ours.p99 > 0 ? human_time(outcome.ours.p99) : "", what.against,
                          outcome.comparator ? human_time(outcome.comparator->median) : "",
-                         outcome.ratio ? fmt::format("{:.3g}", *outcome.ratio) : "", aim_of(what), verdict_of(outcome));
+                         outcome.ratio ? fmt::format("{:.3g}", *outcome.ratio) : "", aim_of(what), verdict_of(outcome),
+                         resident_of(outcome));
   }
   return table;
 }
@@ -160,8 +178,9 @@ std::string as_html(const std::vector<Outcome>& outcomes) {
     html += fmt::format(
         "<tr><td class=n>{}<td>{}<td class=n>{}{}<td>{}<td class=n>{}<td class=n>{}<td>{}<td class=\"{}\">{} {}</tr>",
         what.row, escaped(what.name), human_time(outcome.ours.median),
-        outcome.ours.p99 > 0 ? fmt::format("<br>p99 {}", human_time(outcome.ours.p99)) : "", escaped(what.against),
-        outcome.comparator ? human_time(outcome.comparator->median) : "",
+        (outcome.ours.p99 > 0 ? fmt::format("<br>p99 {}", human_time(outcome.ours.p99)) : "") +
+            (outcome.ours.resident > 0 ? "<br>" + resident_of(outcome) : ""),
+        escaped(what.against), outcome.comparator ? human_time(outcome.comparator->median) : "",
         outcome.ratio ? fmt::format("{:.3g}", *outcome.ratio) : "", ratio_bar(outcome), outcome.met ? "met" : "missed",
         escaped(aim_of(what)), verdict_of(outcome));
   }

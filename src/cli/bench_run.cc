@@ -22,11 +22,14 @@ double quantile(std::vector<double> values, double part) {
 Figures summarize(const std::vector<Sample>& samples) {
   std::vector<double> medians;
   std::vector<double> tails;
+  std::vector<double> resident;
   for (const Sample& sample : samples) {
     medians.push_back(sample.nanoseconds);
     if (sample.p99_nanoseconds > 0) tails.push_back(sample.p99_nanoseconds);
+    if (sample.resident_bytes > 0) resident.push_back(sample.resident_bytes);
   }
-  return {quantile(medians, 0.5), quantile(medians, 0.25), quantile(medians, 0.75), quantile(tails, 0.5)};
+  return {quantile(medians, 0.5), quantile(medians, 0.25), quantile(medians, 0.75), quantile(tails, 0.5),
+          quantile(resident, 0.5)};
 }
 
 struct Rounds {

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "base/result.h"
 
@@ -26,6 +27,16 @@ Result<Filesystem> memory_pool(std::uint64_t size, PageSize page_size) {
   HF_ASSIGN(Device device, Device::memory({.size = size, .page_size = page_size}));
   HF_TRY(format(device, {}));
   return Filesystem::mount(std::move(device));
+}
+
+std::uint64_t resident_bytes() {
+  std::ifstream rollup("/proc/self/smaps_rollup");
+  std::string word;
+  while (rollup >> word && word != "Rss:") {
+  }
+  std::uint64_t kib = 0;
+  rollup >> kib;
+  return kib * KiB;
 }
 
 Error system_error(const std::string& object) { return Error(errno, object, ""); }

@@ -33,19 +33,25 @@ Result<Sample> time_batch(std::uint64_t operations, Body body) {
   return Sample{static_cast<double>(now_nanoseconds() - start) / static_cast<double>(operations), 0};
 }
 
-// The same without a Status in the loop, for bodies of a few nanoseconds.
+Sample sample_of(std::vector<double>& nanoseconds);
+
+// The same without a Status in the loop, for bodies of a few nanoseconds. The median of many short slices: one is over
+// before the kernel gives the CPU to somebody else, and those that were not so lucky are no median.
 template <typename Body>
 Sample time_tight(std::uint64_t operations, Body body) {
-  const std::int64_t start = now_nanoseconds();
-  for (std::uint64_t i = 0; i < operations; ++i) body(i);
-  return {static_cast<double>(now_nanoseconds() - start) / static_cast<double>(operations), 0};
+  constexpr std::uint64_t kSlice = 1000;
+  std::vector<double> slices;
+  for (std::uint64_t done = 0; done < operations; done += kSlice) {
+    const std::int64_t start = now_nanoseconds();
+    for (std::uint64_t i = done; i < done + kSlice; ++i) body(i);
+    slices.push_back(static_cast<double>(now_nanoseconds() - start) / static_cast<double>(kSlice));
+  }
+  return {sample_of(slices).nanoseconds, 0};
 }
 
 // Each operation timed by itself: median and tail.
 template <typename Body>
 Result<Sample> time_each(std::uint64_t operations, Body body);
-
-Sample sample_of(std::vector<double>& nanoseconds);
 
 template <typename Body>
 Result<Sample> time_each(std::uint64_t operations, Body body) {
@@ -62,6 +68,9 @@ Result<Sample> time_each(std::uint64_t operations, Body body) {
 
 // A mounted pool in memory of the given page size.
 Result<Filesystem> memory_pool(std::uint64_t size, PageSize page_size = PageSize::base_4k);
+
+// Bytes of this process that are in memory, as the kernel counts page by page.
+std::uint64_t resident_bytes();
 
 // Errors of system calls, as ours look.
 Error system_error(const std::string& object);

@@ -52,7 +52,7 @@ class NameMatcher {
 
 }  // namespace
 
-const char* record_damage(const RecordHeader& header, std::uint32_t at, const BlockShape& shape) {
+const char* what_is_damaged(const RecordHeader& header, std::uint32_t at, const BlockShape& shape) {
   if (header.bytes < kRecordBytesMin) return "a record shorter than 12 bytes";
   if ((header.bytes & 3u) != 0) return "a record length that is no multiple of 4";
   if (header.bytes > shape.end - at) return "a record that passes the end of its block";

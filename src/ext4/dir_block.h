@@ -72,8 +72,20 @@ inline RecordHeader header_at(const std::byte* block, std::uint32_t at) {
   return header;
 }
 
-// Null when the record may stand at `at` in a block of the shape, else what is wrong with it.
-const char* record_damage(const RecordHeader& header, std::uint32_t at, const BlockShape& shape);
+// What is wrong with a record that may not stand at `at` in a block of the shape; null when it may.
+const char* what_is_damaged(const RecordHeader& header, std::uint32_t at, const BlockShape& shape);
+
+// The same. A search asks it of every record it passes: all in one branch, and the words only where there are any.
+inline const char* record_damage(const RecordHeader& header, std::uint32_t at, const BlockShape& shape) {
+  const unsigned length = header.bytes;
+  const bool bad_length = (length < kRecordBytesMin) | ((length & 3U) != 0) | (length > shape.end - at);
+  const bool bad_name = (record_bytes(header.name_bytes) > length) | ((header.inode != 0) & (header.name_bytes == 0));
+  const bool bad_target = (header.inode > shape.inodes) | (!shape.has_types & (header.type != 0));
+  if (bad_length | bad_name | bad_target) [[unlikely]] {
+    return what_is_damaged(header, at, shape);
+  }
+  return nullptr;
+}
 // Null when what lies behind the records is as the shape says.
 const char* tail_damage(const std::byte* block, const BlockShape& shape);
 

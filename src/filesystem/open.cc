@@ -16,6 +16,12 @@ struct Opened {
 
 Result<Opened> find_or_create(Core& core, std::string_view path, const OpenMode& mode) {
   const bool keep_link = mode.no_follow || (mode.create && mode.exclusive);
+  if (mode.create && mode.exclusive && !path.ends_with('/')) {
+    // Only making it can succeed, and that looks for the name itself.
+    HF_ASSIGN(const Parent parent, walk_to_parent(core, path));
+    HF_ASSIGN(InodeRef created, create(core, parent, {.permissions = mode.permissions}, path));
+    return Opened{std::move(created), true};
+  }
   for (;;) {
     Result<InodeRef> found = walk(core, path, keep_link ? LastLink::keep : LastLink::follow);
     if (found) {

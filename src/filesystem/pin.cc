@@ -1,12 +1,14 @@
 #include "filesystem/pin.h"
 
 #include <cerrno>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "base/epoch.h"
 #include "base/mark.h"
+#include "base/trace.h"
 #include "base/wait_queue.h"
 #include "filesystem/pin_attempt.h"
 #include "filesystem/pin_builder.h"
@@ -17,14 +19,26 @@ namespace holdfast {
 
 // --- the public object ---
 
-Pin::Pin(Pin&& other) noexcept
-    : pages_(std::exchange(other.pages_, nullptr)),
-      slot_(other.slot_),
-      segment_(other.segment_),
-      first_pfn_(other.first_pfn_),
-      units_(other.units_),
-      order_(other.order_),
-      more_(std::exchange(other.more_, nullptr)) {}
+namespace {
+
+// The identity goes first: nobody is named who holds nothing. The counts come last: after the last of them nothing of
+// the map is touched. Inside an epoch: a break by `fail` lets those in between finish before it counts.
+[[gnu::always_inline]] inline void release_counted(const pagemap::PageMap& pages, pagemap::PinSlot* slot, Pfn unit,
+                                                   Order order) {
+  pagemap::release_slot(slot);
+  HF_MARK("pin.nameless");
+  HF_TRACE3(unpin, unit.raw(), 1, order.raw());
+  pages.unpin(unit, order);
+}
+
+[[gnu::noinline]] void release_counted(const pagemap::PageMap& pages, pagemap::PinSlot* slot,
+                                       const std::vector<mapping::PinnedRun>& runs) {
+  pagemap::release_slot(slot);
+  HF_MARK("pin.nameless");
+  for (const mapping::PinnedRun& run : runs) mapping::unpin(pages, run);
+}
+
+}  // namespace
 
 Pin& Pin::operator=(Pin&& other) noexcept {
   if (this != &other) {
@@ -32,16 +46,11 @@ Pin& Pin::operator=(Pin&& other) noexcept {
     pages_ = std::exchange(other.pages_, nullptr);
     slot_ = other.slot_;
     segment_ = other.segment_;
-    first_pfn_ = other.first_pfn_;
     units_ = other.units_;
     order_ = other.order_;
     more_ = std::exchange(other.more_, nullptr);
   }
   return *this;
-}
-
-Pin::~Pin() {
-  if (pages_ != nullptr) release();
 }
 
 std::span<const Segment> Pin::segments() const noexcept {
@@ -55,23 +64,14 @@ std::uint64_t Pin::length() const noexcept { return pages_ == nullptr ? 0 : segm
 void Pin::release() noexcept {
   const auto* const pages = static_cast<const pagemap::PageMap*>(std::exchange(pages_, nullptr));
   if (pages == nullptr) return;
-  // The identity goes first: nobody is named who holds nothing. One guard around both: a break by `fail` lets those in
-  // between finish before it counts. The counts come last: after the last of them nothing of the map is touched.
-  Units* const more = std::exchange(more_, nullptr);
-  {
-    const epoch::Guard guard;
-    pagemap::release_slot(static_cast<pagemap::PinSlot*>(slot_));
-    HF_MARK("pin.nameless");
-    if (more == nullptr) {
-      Pfn unit(first_pfn_);
-      for (std::uint32_t left = units_; left > 0; --left, unit += Order(order_).pages()) {
-        pages->unpin(unit, Order(order_));
-      }
-    } else {
-      for (const mapping::PinnedRun& run : more->runs) mapping::unpin(*pages, run);
-    }
+  auto* const slot = static_cast<pagemap::PinSlot*>(slot_);
+  const epoch::Guard guard;
+  if (more_ == nullptr && units_ == 1) [[likely]] {
+    return release_counted(*pages, slot, PinBuilder::first_unit_of(*this), Order(order_));
   }
-  delete more;
+  if (more_ == nullptr) return release_counted(*pages, slot, {PinBuilder::run_of(*this)});
+  const std::unique_ptr<Units> units(std::exchange(more_, nullptr));
+  release_counted(*pages, slot, units->runs);
 }
 
 Purpose Purpose::intern(std::string_view text) {
@@ -142,73 +142,76 @@ std::vector<Segment> segments_of(const Inode& inode, const std::vector<mapping::
   return segments;
 }
 
-// Inside an epoch, with the slot taken; confirms it or leaves it to the caller.
-[[gnu::noinline]] AttemptResult attempt_runs(Inode& inode, std::uint64_t offset, std::uint64_t length,
-                                             pagemap::PinSlot* slot, Pin& pin) {
-  const pagemap::PageMap& pages = inode.core.pages();
-  std::vector<mapping::PinnedRun> runs;
-  const PageRange range = pages_touched(offset, length);
-  const mapping::Mapping::PinResult result = inode.mapping.try_pin(range, runs);
-  if (result.outcome != mapping::Mapping::PinOutcome::pinned) return {attempt_of(result.outcome), result.at};
-  HF_MARK("pin.counted");
-  if (!inside_file(inode, offset, length)) {
-    for (const mapping::PinnedRun& run : runs) mapping::unpin(pages, run);
-    return {Attempt::past_the_end, range.first};
-  }
-  const PageIndex first_unit = range.first.align_down(runs.front().order);
-  std::vector<Segment> segments = segments_of(inode, runs, first_unit, offset, length);
-  pagemap::confirm_slot(slot);
-  if (runs.size() == 1) {
-    PinBuilder::fill(pin, pages, slot, runs.front(), segments.front());
-  } else {
-    PinBuilder::fill(pin, pages, slot, std::move(runs), std::move(segments), length);
-  }
-  return {Attempt::pinned, range.first};
+// What the fast way counted, and where it is.
+struct PinnedUnit {
+  pagemap::PinSlot* slot = nullptr;
+  mapping::PinnedRun run;
+  Segment segment;
+};
+
+[[gnu::noinline, gnu::cold]] void undo(const pagemap::PageMap& pages, pagemap::PinSlot* slot, mapping::PinnedRun run) {
+  release_counted(pages, slot, run.first, run.order);
 }
 
-// The fast way, in one piece: what it calls is inlined, and so is it where pins are taken.
-[[gnu::flatten]] inline AttemptResult attempt(Inode& inode, std::uint64_t offset, std::uint64_t length,
-                                              const PinOptions& options, Pin& pin) {
+// The fast way, inside an epoch: one unit covers the range, always so for one page, else where the entry is large. What
+// it cannot do it leaves undone, without a word why: the slow way finds out. It is inlined with all it calls where pins
+// are taken, and says so little because at this length each value that passes through memory shows.
+[[gnu::always_inline]] inline bool pin_unit(Inode& inode, std::uint64_t offset, std::uint64_t length,
+                                            const PinOptions& options, PinnedUnit& taken) {
   const PageIndex index = page_holding(offset);
-  if (__builtin_expect(!inside_file(inode, offset, length), 0)) return {Attempt::past_the_end, index};
-  const epoch::Guard guard;
-  pagemap::PinSlot* const slot = pagemap::take_slot(identity_of(inode, offset, length, options));
-  if (__builtin_expect(slot == nullptr, 0)) return {Attempt::no_memory, index};
-  // One unit covers the range: always so for one page, else where the entry is large.
   const PageIndex end = page_after(offset + length);
-  if (end - index == PageCount(1) || end <= index.align_down(kOrder2M) + kOrder2M.pages()) {
-    mapping::PinnedRun run;
-    const mapping::Mapping::PinResult result = inode.mapping.try_pin_unit(index, run);
-    if (__builtin_expect(result.outcome != mapping::Mapping::PinOutcome::pinned, 0)) {
-      pagemap::release_slot(slot);
-      return {attempt_of(result.outcome), result.at};
-    }
-    HF_MARK("pin.counted");
-    const PageIndex unit = index.align_down(run.order);
-    if (__builtin_expect(end <= unit + run.order.pages(), 1)) {
-      // A unit may reach past the end of the file: whether the range does is known only now that it stays in place.
-      if (__builtin_expect(inside_file(inode, offset, length), 1)) {
-        pagemap::confirm_slot(slot);
-        PinBuilder::fill(pin, inode.core.pages(), slot, run,
-                         segment_of(inode, run.first.bytes() + (offset - unit.bytes()), length));
-        return {Attempt::pinned, index};
-      }
-      pagemap::release_slot(slot);
-      mapping::unpin(inode.core.pages(), run);
-      return {Attempt::past_the_end, index};
-    }
-    mapping::unpin(inode.core.pages(), run);
+  if (end - index > PageCount(1) && end > index.align_down(kOrder2M) + kOrder2M.pages()) return false;
+  pagemap::PinSlot* const slot = pagemap::take_slot(identity_of(inode, offset, length, options));
+  if (slot == nullptr) [[unlikely]] {
+    return false;
   }
-  const AttemptResult result = attempt_runs(inode, offset, length, slot, pin);
-  if (result.outcome != Attempt::pinned) pagemap::release_slot(slot);
-  return result;
+  mapping::PinnedRun run;
+  if (inode.mapping.try_pin_unit(index, run).outcome != mapping::Mapping::PinOutcome::pinned) [[unlikely]] {
+    pagemap::release_slot(slot);
+    return false;
+  }
+  HF_MARK("pin.counted");
+  const PageIndex unit = index.align_down(run.order);
+  // A unit may reach past the end of the file: whether the range does is known only now that it stays in place.
+  if (end > unit + run.order.pages() || !inside_file(inode, offset, length)) [[unlikely]] {
+    undo(inode.core.pages(), slot, run);
+    return false;
+  }
+  pagemap::confirm_slot(slot);
+  taken = {slot, run, segment_of(inode, run.first.bytes() + (offset - unit.bytes()), length)};
+  return true;
 }
 
 }  // namespace
 
 AttemptResult attempt_pin(Inode& inode, std::uint64_t offset, std::uint64_t length, const PinOptions& options,
                           Pin& pin) {
-  return attempt(inode, offset, length, options, pin);
+  const pagemap::PageMap& pages = inode.core.pages();
+  const PageRange range = pages_touched(offset, length);
+  if (!inside_file(inode, offset, length)) return {Attempt::past_the_end, range.first};
+  std::vector<mapping::PinnedRun> runs;
+  const epoch::Guard guard;
+  pagemap::PinSlot* const slot = pagemap::take_slot(identity_of(inode, offset, length, options));
+  if (slot == nullptr) return {Attempt::no_memory, range.first};
+  const mapping::Mapping::PinResult result = inode.mapping.try_pin(range, runs);
+  if (result.outcome != mapping::Mapping::PinOutcome::pinned) {
+    pagemap::release_slot(slot);
+    return {attempt_of(result.outcome), result.at};
+  }
+  HF_MARK("pin.counted");
+  if (!inside_file(inode, offset, length)) {
+    release_counted(pages, slot, runs);
+    return {Attempt::past_the_end, range.first};
+  }
+  const PageIndex first_unit = range.first.align_down(runs.front().order);
+  std::vector<Segment> segments = segments_of(inode, runs, first_unit, offset, length);
+  pagemap::confirm_slot(slot);
+  if (runs.size() == 1) {
+    pin = PinBuilder::make(pages, slot, runs.front(), segments.front());
+  } else {
+    pin = PinBuilder::make(pages, slot, std::move(runs), std::move(segments), length);
+  }
+  return {Attempt::pinned, range.first};
 }
 
 Error attempt_error(const Inode& inode, Attempt outcome) {
@@ -232,13 +235,14 @@ Error attempt_error(const Inode& inode, Attempt outcome) {
 
 namespace {
 
-// The first attempt failed with `how`.
 [[gnu::noinline]] Result<Pin> pin_slowly(Inode& inode, std::uint64_t offset, std::uint64_t length,
-                                         const PinOptions& options, AttemptResult how) {
+                                         const PinOptions& options) {
+  if (!inode.core.is_usable()) return inode.core.usable_error();
   const Deadline deadline = Deadline::after(options.deadline);
   const PageRange range = pages_touched(offset, length);
   Pin pin;
   for (;;) {
+    const AttemptResult how = attempt_pin(inode, offset, length, options, pin);
     switch (how.outcome) {
       case Attempt::pinned:
         return pin;
@@ -252,33 +256,40 @@ namespace {
       default:
         return attempt_error(inode, how.outcome);
     }
-    how = attempt_pin(inode, offset, length, options, pin);
   }
+}
+
+[[gnu::noinline]] Result<Pin> try_pin_slowly(Inode& inode, std::uint64_t offset, std::uint64_t length,
+                                             const PinOptions& options) {
+  if (!inode.core.is_usable()) return inode.core.usable_error();
+  Pin pin;
+  const AttemptResult how = attempt_pin(inode, offset, length, options, pin);
+  if (how.outcome != Attempt::pinned) return attempt_error(inode, how.outcome);
+  return pin;
 }
 
 }  // namespace
 
 Result<Pin> try_pin(Inode& inode, std::uint64_t offset, std::uint64_t length, const PinOptions& options) {
-  Result<Pin> result{Pin()};
-  if (__builtin_expect(!inode.core.is_usable(), 0)) {
-    result = inode.core.usable_error();
-    return result;
+  if (inode.core.is_usable()) [[likely]] {
+    PinnedUnit taken;
+    const epoch::Guard guard;
+    if (pin_unit(inode, offset, length, options, taken)) [[likely]] {
+      return PinBuilder::make(inode.core.pages(), taken.slot, taken.run, taken.segment);
+    }
   }
-  const AttemptResult how = attempt(inode, offset, length, options, *result);
-  if (__builtin_expect(how.outcome != Attempt::pinned, 0)) result = attempt_error(inode, how.outcome);
-  return result;
+  return try_pin_slowly(inode, offset, length, options);
 }
 
 Result<Pin> pin(Inode& inode, std::uint64_t offset, std::uint64_t length, const PinOptions& options) {
-  // One variable on every path: the pin is made where the caller wants it.
-  Result<Pin> result{Pin()};
-  if (__builtin_expect(!inode.core.is_usable(), 0)) {
-    result = inode.core.usable_error();
-    return result;
+  if (inode.core.is_usable()) [[likely]] {
+    PinnedUnit taken;
+    const epoch::Guard guard;
+    if (pin_unit(inode, offset, length, options, taken)) [[likely]] {
+      return PinBuilder::make(inode.core.pages(), taken.slot, taken.run, taken.segment);
+    }
   }
-  const AttemptResult how = attempt(inode, offset, length, options, *result);
-  if (__builtin_expect(how.outcome != Attempt::pinned, 0)) result = pin_slowly(inode, offset, length, options, how);
-  return result;
+  return pin_slowly(inode, offset, length, options);
 }
 
 }  // namespace filesystem

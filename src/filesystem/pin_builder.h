@@ -20,25 +20,35 @@ struct Pin::Units {
 
 class PinBuilder {
  public:
-  // Both fill an empty Pin where it stands: a Pin that was just written is expensive to move.
   // All in one run of adjacent units. The slot is confirmed; the counts are the pin's from now on.
-  static void fill(Pin& pin, const pagemap::PageMap& pages, pagemap::PinSlot* slot, const mapping::PinnedRun& run,
-                   const Segment& segment) noexcept {
+  static Pin make(const pagemap::PageMap& pages, pagemap::PinSlot* slot, const mapping::PinnedRun& run,
+                  const Segment& segment) noexcept {
+    Pin pin;
     pin.pages_ = const_cast<pagemap::PageMap*>(&pages);  // NOLINT: opaque in the public header
     pin.slot_ = slot;
     pin.segment_ = segment;
-    pin.first_pfn_ = run.first.raw();
     pin.units_ = run.units;
     pin.order_ = static_cast<std::uint8_t>(run.order.raw());
+    return pin;
+  }
+
+  // What `make` was given; for a pin in one run.
+  static Pfn first_unit_of(const Pin& pin) noexcept {
+    return Pfn(pin.segment_.device_offset >> kPageShift).align_down(Order(pin.order_));
+  }
+  static mapping::PinnedRun run_of(const Pin& pin) noexcept {
+    return {first_unit_of(pin), pin.units_, Order(pin.order_)};
   }
 
   // Several runs. `segment_` carries the whole length.
-  static void fill(Pin& pin, const pagemap::PageMap& pages, pagemap::PinSlot* slot,
-                   std::vector<mapping::PinnedRun> runs, std::vector<Segment> segments, std::uint64_t length) {
+  static Pin make(const pagemap::PageMap& pages, pagemap::PinSlot* slot, std::vector<mapping::PinnedRun> runs,
+                  std::vector<Segment> segments, std::uint64_t length) {
+    Pin pin;
     pin.more_ = new Pin::Units{std::move(runs), std::move(segments)};
     pin.pages_ = const_cast<pagemap::PageMap*>(&pages);  // NOLINT: opaque in the public header
     pin.slot_ = slot;
     pin.segment_.length = length;
+    return pin;
   }
 };
 

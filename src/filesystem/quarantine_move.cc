@@ -277,8 +277,9 @@ void QuarantineMove::set_owner(const Run& run) {
   for (const Extent& extent : run.extents) {
     const Pfn end = extent.pfn + extent.count;
     const auto index_of = [&](Pfn pfn) { return run.to + (extent.index - run.range.first) + (pfn - extent.pfn); };
-    for (Pfn pfn = extent.pfn; pfn < end; pfn += PageCount(1)) {
-      if (pages.read(pfn, kOrder4K).refcount() != 0) pages.set_owner(pfn, kOrder4K, owner, index_of(pfn));
+    Pfn pfn = pages.first_referenced(extent.pfn, extent.count);
+    for (; pfn < end; pfn = pages.first_referenced(pfn + PageCount(1), end - (pfn + PageCount(1)))) {
+      pages.set_owner(pfn, kOrder4K, owner, index_of(pfn));
     }
     for (const Order order : {kOrder2M, kOrder1G}) {
       for (Pfn unit = extent.pfn.align_down(order); unit < end; unit += order.pages()) {

@@ -229,20 +229,23 @@ std::vector<BusyPages> Commit::busy(PageIndex index, Pfn pfn, PageCount count) c
   if (!state_->detaches()) return runs;
   const pagemap::PageMap& pages = state_->mapping.pages();
   const LastingHolds& holds = state_->holds;
-  const auto is_busy = [&](PageCount at) {
-    return (!holds.empty() && holds.cover(index + at)) || !pages.idle(pfn + at);
-  };
   const PageCount one(1);
-  for (PageCount at; at < count;) {
-    if (holds.empty()) at = pages.first_busy(pfn + at, count - at) - pfn;
-    if (at == count) break;
-    if (!is_busy(at)) {
-      at += one;
-      continue;
-    }
-    const PageCount begin = at;
-    while (at < count && is_busy(at)) at += one;
-    runs.push_back({index + begin, pfn + begin, at - begin});
+  const auto held = [&](PageCount at) { return holds.cover(index + at) || !pages.idle(pfn + at); };
+  const auto first_busy = [&](PageCount at) {
+    if (holds.empty()) return pages.first_busy(pfn + at, count - at) - pfn;
+    while (at < count && !held(at)) at += one;
+    return at;
+  };
+  const auto first_idle = [&](PageCount at) {
+    if (holds.empty()) return pages.first_idle(pfn + at, count - at) - pfn;
+    while (at < count && held(at)) at += one;
+    return at;
+  };
+  PageCount end;
+  for (PageCount at = first_busy(end); at < count; at = first_busy(end)) {
+    end = first_idle(at);
+    // Equal when the last of its pins went between the two looks; none comes any more.
+    if (at < end) runs.push_back({index + at, pfn + at, end - at});
   }
   return runs;
 }

@@ -44,7 +44,7 @@ class Entry {
   constexpr bool zapped() const { return (raw_ & kZap) != 0; }
   constexpr bool has_page() const { return raw_ != 0 && (raw_ & (kEmpty | kZero)) == 0; }
   // A real entry that holds its `tracked` count (E4).
-  constexpr bool tracks() const { return raw_ != 0 && (raw_ & (kEmpty | kZero | kZap)) == 0; }
+  constexpr bool tracks() const { return (raw_ & (kValue | kEmpty | kZero | kZap)) == kValue; }
   constexpr Order order() const { return Order(static_cast<unsigned>((raw_ >> kSizeShift) & 3U) * 9U); }
   Pfn pfn() const {
     HF_DEBUG_CHECK(has_page(), "E1: pfn of a page-less entry {:#x}", raw_);

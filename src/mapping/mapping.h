@@ -85,7 +85,7 @@ class Mapping {
   // Who gives pins an identity keeps one epoch::Guard around { take_slot, try_pin, confirm_slot } and one around
   // { release_slot, unpin }: a break by `fail` waits for such guards before it counts (see layout/break.h).
   PinResult try_pin(PageRange range, std::vector<PinnedRun>& runs) const;
-  // The same for the unit that covers one index, without a vector: the hot path.
+  // The same for the unit that covers one index, without a vector, inside an epoch: the hot path.
   PinResult try_pin_unit(PageIndex index, PinnedRun& run) const;
 
   // --- faults and slow pins: the caller is inside a Hold of the range ---
@@ -275,8 +275,8 @@ class Mapping {
 // the pin. With a release store in place of the exchange both can miss each other, and a page is freed under a pin.
 // From the root, because a slot of a node that left the tree says nothing, while the same entry may stand elsewhere.
 // Tests: Race.R1_PinBetweenZapAndCount, Race.R3_UndoneCountWakes.
-inline Mapping::PinResult Mapping::try_pin_unit(PageIndex index, PinnedRun& run) const {
-  const epoch::Guard guard;
+[[gnu::always_inline]] inline Mapping::PinResult Mapping::try_pin_unit(PageIndex index, PinnedRun& run) const {
+  HF_DEBUG_CHECK(epoch::inside(), "page {:#x} is pinned outside of an epoch", index.raw());
   const Entry entry = entries_.load(index).without_lock();
   if (!entry.tracks()) return {PinOutcome::absent, index};
   HF_MARK("mapping.pin.found");

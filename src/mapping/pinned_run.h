@@ -19,7 +19,7 @@ struct PinnedRun {
 };
 
 // Gives the counts of a run back; wakes breaks that wait for them. Any thread, never blocks.
-inline void unpin(const pagemap::PageMap& pages, const PinnedRun& run) {
+[[gnu::always_inline]] inline void unpin(const pagemap::PageMap& pages, PinnedRun run) {
   HF_TRACE3(unpin, run.first.raw(), run.units, run.order.raw());
   Pfn unit = run.first;
   for (std::uint32_t i = 0; i < run.units; ++i, unit += run.order.pages()) pages.unpin(unit, run.order);

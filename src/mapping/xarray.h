@@ -175,17 +175,25 @@ class XArray::Cursor {
 
 // Both walks count the shift down by themselves: reading it from each node would put a second load in the chain.
 
-inline Entry XArray::load(PageIndex index) const {
+[[gnu::always_inline]] inline Entry XArray::load(PageIndex index) const {
   for (;;) {
     // acquire: partner is the release that published the node.
     Word word = root_.load(std::memory_order_acquire);
-    if (word == 0 || !as_node(word)->covers(index.raw())) return {};
+    if (word == 0) return {};
     const Node* node = as_node(word);
-    for (unsigned shift = node->shift;; shift -= kStep) {
+    unsigned shift = node->shift;
+    std::uint64_t position = index.raw() >> shift;
+    if (position >= kSlots) return {};
+    for (;;) {
       // seq_cst: partner is the exchange in replace; mapping.h has the argument.
-      word = node->slots[(index.raw() >> shift) % kSlots].load(std::memory_order_seq_cst);
+      word = node->slots[position % kSlots].load(std::memory_order_seq_cst);
+      if (is_entry(word)) [[likely]] {
+        return Entry::from_raw(word);
+      }
       if (!is_node(word)) break;
       node = as_node(word);
+      shift -= kStep;
+      position = index.raw() >> shift;
     }
     if (is_sibling(word)) {
       word = node->slots[entry_offset(word)].load(std::memory_order_seq_cst);

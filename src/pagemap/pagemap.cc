@@ -221,6 +221,33 @@ Pfn PageMap::first_busy(Pfn first, PageCount count) const {
   return end;
 }
 
+Pfn PageMap::first_idle(Pfn first, PageCount count) const {
+  const Pfn end = first + count;
+  for (Pfn at = first; at < end;) {
+    const auto pinned = [this, at](Order order) { return read(at.align_down(order), order).pins() != 0; };
+    if (pinned(kOrder1G)) {
+      at = std::min(end, at.align_down(kOrder1G) + kOrder1G.pages());
+    } else if (pinned(kOrder2M)) {
+      at = std::min(end, at.align_down(kOrder2M) + kOrder2M.pages());
+    } else if (pinned(kOrder4K)) {
+      at += PageCount(1);
+    } else {
+      return at;
+    }
+  }
+  return end;
+}
+
+Pfn PageMap::first_referenced(Pfn first, PageCount count) const {
+  const Pfn end = first + count;
+  HF_DEBUG_CHECK(end.raw() <= pages_.raw(), "page {} of a device of {}", end.raw(), pages_.raw());
+  for (Pfn at = first; at < end; at += PageCount(1)) {
+    // seq_cst: as read().
+    if (in_use(table_[at.raw()].own_count.load(std::memory_order_seq_cst))) return at;
+  }
+  return end;
+}
+
 std::uint32_t PageMap::refcount(Pfn pfn) const {
   return read(pfn, kOrder4K).refcount() + read(pfn.align_down(kOrder2M), kOrder2M).refcount() +
          read(pfn.align_down(kOrder1G), kOrder1G).refcount();

@@ -94,6 +94,10 @@ class PageMap {
   bool idle(Pfn pfn) const;
   // First page of [first, first + count) that is not idle, or first + count.
   Pfn first_busy(Pfn first, PageCount count) const;
+  // First page of [first, first + count) that is idle, or first + count. Where a unit has pins it looks at no page.
+  Pfn first_idle(Pfn first, PageCount count) const;
+  // First page of [first, first + count) whose own count has a reference, or first + count.
+  Pfn first_referenced(Pfn first, PageCount count) const;
   // refcount of the page, with those of the units around it: what inspection reports; 0 for a page nobody uses.
   std::uint32_t refcount(Pfn pfn) const;
   // Whether a unit of `order` may form: every count of its pages and smaller units has refcount 0, and no pin is left

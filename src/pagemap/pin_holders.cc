@@ -31,7 +31,7 @@ std::optional<HeldPin> read_slot(const PinSlot& slot) {
   HeldPin pin;
   pin.tid = slot.tid.load(acquire);
   const std::uint64_t file = slot.file.load(acquire);
-  pin.identity.file = {static_cast<std::uint32_t>(file >> 32), static_cast<std::uint32_t>(file)};
+  pin.identity.file = {static_cast<std::uint32_t>(file), static_cast<std::uint32_t>(file >> 32)};
   HF_MARK("pin_table.reading");
   pin.identity.offset = slot.offset.load(acquire);
   pin.identity.length = slot.length.load(acquire);

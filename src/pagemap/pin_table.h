@@ -55,14 +55,14 @@ struct Holder {
 struct PinTable;
 
 // Invariants
-//   T1  a slot that is not free belongs to its taker alone; identity is written only between the pop and `taking`.
+//   T1  a slot that is not free belongs to its taker alone; identity is written only between the pop and `held`.
 //   T2  the state carries a generation that grows whenever the slot becomes free. A reader that finds the same state
 //       before and after reading the identity has read that of one pin: each store of identity is a release behind the
 //       store that freed the slot, and each load of identity an acquire before the second look at the state.
 struct alignas(64) PinSlot {
   Atomic<std::uint32_t> state;
   Atomic<std::uint32_t> tid;
-  Atomic<std::uint64_t> file;  // file system, inode
+  Atomic<std::uint64_t> file;  // inode, file system
   Atomic<std::uint64_t> offset;
   Atomic<std::uint64_t> length;
   Atomic<const char*> purpose;
@@ -81,9 +81,9 @@ struct alignas(64) PinSlot {
 };
 static_assert(sizeof(PinSlot) == 64, "64 bytes a pin");
 
-// A slot of the calling thread in state `taking`, with the identity and the current coarse time. nullptr: no memory.
+// A slot of the calling thread in state `taking`, with the identity. nullptr: no memory.
 PinSlot* take_slot(const PinIdentity& identity);
-// taking -> held. By the thread that took it.
+// taking -> held, since now (coarsely). By the thread that took it.
 void confirm_slot(PinSlot* slot);
 // -> free; any thread, once.
 void release_slot(PinSlot* slot);
@@ -131,7 +131,7 @@ PinSlot* take_slot_slowly();
 void return_slot(PinTable& table, PinSlot* slot);
 }  // namespace detail
 
-inline PinSlot* take_slot(const PinIdentity& identity) {
+[[gnu::always_inline]] inline PinSlot* take_slot(const PinIdentity& identity) {
   PinTable* const table = detail::own_table;
   PinSlot* slot = table == nullptr ? nullptr : table->free;
   if (__builtin_expect(slot != nullptr, 1)) {
@@ -143,12 +143,11 @@ inline PinSlot* take_slot(const PinIdentity& identity) {
   // Releases: T2. Partners: the loads in pin_holders.cc (read_slot).
   constexpr auto release = std::memory_order_release;
   slot->tid.store(detail::own_table->tid, release);
-  slot->file.store(std::uint64_t{identity.file.filesystem} << 32 | identity.file.inode, release);
+  slot->file.store(std::uint64_t{identity.file.inode} << 32 | identity.file.filesystem, release);
   slot->offset.store(identity.offset, release);
   slot->length.store(identity.length, release);
   slot->purpose.store(identity.purpose, release);
   slot->deadline.store(identity.deadline.count(), release);
-  slot->since.store(monotonic_coarse_now().count(), release);
   const std::uint32_t generation = slot->state.load(std::memory_order_relaxed);  // free: nothing else in it
   slot->state.store(generation | PinSlot::kTaking | (identity.access == Access::write ? PinSlot::kWrites : 0U) |
                         (identity.released_elsewhere ? PinSlot::kReleasedElsewhere : 0U),
@@ -156,20 +155,22 @@ inline PinSlot* take_slot(const PinIdentity& identity) {
   return slot;
 }
 
-inline void confirm_slot(PinSlot* slot) {
+[[gnu::always_inline]] inline void confirm_slot(PinSlot* slot) {
+  slot->since.store(monotonic_coarse_now().count(), std::memory_order_release);  // T2, as in take_slot
   const std::uint32_t state = slot->state.load(std::memory_order_relaxed);
   HF_DEBUG_CHECK((state & PinSlot::kLifeMask) == PinSlot::kTaking, "a pin slot in state {:#x} is confirmed", state);
   // release: partner is the first load in read_slot; who sees `held` sees this pin's identity.
   slot->state.store(state + (PinSlot::kHeld - PinSlot::kTaking), std::memory_order_release);
 }
 
-inline void release_slot(PinSlot* slot) {
+[[gnu::always_inline]] inline void release_slot(PinSlot* slot) {
   const std::uint32_t state = slot->state.load(std::memory_order_relaxed);
   HF_DEBUG_CHECK((state & PinSlot::kLifeMask) != PinSlot::kFree, "a pin slot in state {:#x} is released", state);
   slot->state.store((state & ~(PinSlot::kGeneration - 1)) + PinSlot::kGeneration, std::memory_order_release);
   PinTable* const table = PinChunk::of(slot)->table;
   if (__builtin_expect(table == detail::own_table, 1)) {
-    slot->next_free = table->free;
+    // Mostly it is the one that was taken last, and still points there: a store less.
+    if (slot->next_free != table->free) slot->next_free = table->free;
     table->free = slot;
   } else {
     detail::return_slot(*table, slot);

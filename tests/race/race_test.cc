@@ -342,7 +342,10 @@ TEST_F(Race, R19_LastUnpinAgainstReassociation) {
   EXPECT_TRUE(map_->idle(page_of(5)));
   ASSERT_TRUE(next.insert(PageIndex(900), page_of(5), kOrder4K, Deadline()));
   PinnedRun again;
-  ASSERT_EQ(next.try_pin_unit(PageIndex(900), again).outcome, PinOutcome::pinned);
+  {
+    const epoch::Guard guard;
+    ASSERT_EQ(next.try_pin_unit(PageIndex(900), again).outcome, PinOutcome::pinned);
+  }
   stepped_down.go_on();
   EXPECT_TRUE(releaser.get());
   EXPECT_EQ(owner_.puts().size(), 1U) << "the owner of the last life is told";

@@ -115,6 +115,7 @@ class FileFixture : public ::testing::Test {
     for (std::uint64_t i = first; i < first + count; ++i) ASSERT_EQ(insert(i), InsertOutcome::inserted);
   }
   PinOutcome pin(std::uint64_t index, mapping::PinnedRun& run) {
+    const epoch::Guard guard;
     return file_->try_pin_unit(PageIndex(index), run).outcome;
   }
   mapping::PinnedRun pinned(std::uint64_t index) {

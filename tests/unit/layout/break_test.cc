@@ -465,7 +465,10 @@ TEST_F(BreakTest, APinThroughAnotherFileSendsTheCommitBack) {
   ASSERT_TRUE(mine);
   ASSERT_TRUE(Break::wait(other, kWhole, wait_for()));  // ends at once, and clears the mark
   PinnedRun run;
-  ASSERT_EQ(other.try_pin_unit(PageIndex(9), run).outcome, mapping::Mapping::PinOutcome::pinned);
+  {
+    const epoch::Guard guard;
+    ASSERT_EQ(other.try_pin_unit(PageIndex(9), run).outcome, mapping::Mapping::PinOutcome::pinned);
+  }
   EXPECT_FALSE(mine->commit()) << "a pinned page left the file";
   MarkCount sleeps("layout.break.sleeps");
   Task again([&] { return mine->again_wait().has_value(); });

@@ -237,6 +237,12 @@ TEST_P(PageMapOfOrder, IdleLooksAtEachUnitAround) {
   EXPECT_EQ(map->first_busy(after, PageCount(10)), after + PageCount(10));
   EXPECT_EQ(map->first_busy(first_ - PageCount(3), PageCount(3)), first_);
   EXPECT_EQ(map->first_busy(first_, PageCount(0)), first_);
+  EXPECT_EQ(map->first_idle(first_, order_.pages() + PageCount(10)), after);
+  EXPECT_EQ(map->first_idle(last, PageCount(1)), after) << "a range that begins inside the unit and ends with it";
+  EXPECT_EQ(map->first_idle(last, PageCount(0)), last) << "an empty range";
+  EXPECT_EQ(map->first_idle(after, PageCount(10)), after);
+  const PageCount half(order_.pages().raw() - order_.pages().raw() / 2);
+  EXPECT_EQ(map->first_idle(first_, half), first_ + half) << "the range ends within the unit";
   map->unpin(first_, order_);
   map->untrack(first_, order_);
 }
