@@ -35,7 +35,10 @@ std::vector<PageRange> idle_runs(const Core& core, const Extent& extent, const S
       }
     }
     if (busy > at) runs.push_back({at, busy});
-    at = busy < end ? busy + PageCount(1) : end;
+    if (busy >= end) break;
+    // Past the whole of a pinned unit at once; `held` says it of single pages.
+    const Pfn busy_pfn = extent.pfn + (busy - extent.index);
+    at = std::max(busy + PageCount(1), busy + (pages.first_idle(busy_pfn, end - busy) - busy_pfn));
   }
   return runs;
 }
