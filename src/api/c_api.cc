@@ -62,7 +62,7 @@ int handle_of(Handle** out, Call call) noexcept {
   return guarded([&call, out] {
     auto result = call();
     if (!result) return failed(result.error());
-    *out = new Handle{std::move(result).value()};
+    *out = new Handle{std::move(result).value()};  // NOLINT(bugprone-unhandled-exception-at-new): guarded catches it
     return 0;
   });
 }

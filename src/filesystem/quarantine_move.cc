@@ -89,6 +89,7 @@ Status QuarantineMove::find_runs(PageRange leaving) {
 }
 
 Status QuarantineMove::find_copies(Bytes edge) {
+  inode_.lock.assert_held();
   const std::uint64_t cluster = inode_.core.format().cluster().raw();
   const PageRange touched = to_clusters({page_holding(edge.first), page_after(edge.second)}, cluster);
   for (PageIndex at = touched.first; at < touched.end; at += PageCount(cluster)) {
@@ -138,6 +139,7 @@ Status QuarantineMove::make_holding() {
 }
 
 Result<std::unique_ptr<Handle>> QuarantineMove::move() {
+  inode_.lock.assert_held();
   Core& core = inode_.core;
   Format& format = core.format();
   // What was written here is to be written there as well.
@@ -193,6 +195,7 @@ Result<std::unique_ptr<Handle>> QuarantineMove::move() {
 // failure leaves it there to be freed. Pages that nobody has written, past the end of the file above all, stay
 // unwritten.
 Status QuarantineMove::copy(Handle& handle, const Run& run, std::vector<Extent>& fresh) {
+  inode_.lock.assert_held();
   Core& core = inode_.core;
   Format& format = core.format();
   const PageCount cluster = format.cluster();
@@ -272,6 +275,7 @@ Status track_pinned(Inode& inode, const layout::Commit& commit, PageRange left) 
 
 // The counts that keep a page of the run may be its own or those of a unit around it, whose entry is gone.
 void QuarantineMove::set_owner(const Run& run) {
+  inode_.lock.assert_held();
   pagemap::PageMap& pages = inode_.core.pages();
   const pagemap::OwnerId owner = holding_->mapping.owner_id();
   for (const Extent& extent : run.extents) {

@@ -23,6 +23,8 @@ namespace holdfast::filesystem {
 // through it get entries of their own again: a later break finds pins by entries. Before the Commit ends.
 Status track_pinned(Inode& inode, const layout::Commit& commit, PageRange left) HF_REQUIRES(inode.lock);
 
+// Lives while its maker holds the inode's lock. The analysis does not know that inode_ is the maker's inode, so the
+// functions assert it.
 class QuarantineMove {
  public:
   using Bytes = std::pair<std::uint64_t, std::uint64_t>;  // [first, second) of the file
@@ -49,7 +51,8 @@ class QuarantineMove {
   };
   Status find_runs(PageRange leaving);
   Status find_copies(Bytes edge);
-  Status get_holding();
+  // Locks it until the end of this object, which the analysis cannot follow.
+  Status get_holding() HF_NO_THREAD_SAFETY_ANALYSIS;
   Status make_holding();
   Status copy(Handle& handle, const Run& run, std::vector<Extent>& fresh);
   Status copy_page(std::byte* to, Pfn from, PageIndex at);

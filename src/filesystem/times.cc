@@ -8,7 +8,7 @@ namespace holdfast::filesystem {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
-constexpr std::int64_t kDay = 24 * 60 * 60;
+constexpr std::int64_t kDay = std::int64_t{24} * 60 * 60;
 
 std::int64_t lazy_now() {
   const FileTime now = file_time_now();
