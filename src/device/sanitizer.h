@@ -1,5 +1,10 @@
-// Tells the sanitizers about memory that assembly reads and writes. Empty in every other build.
+// Tells the sanitizers what they cannot see by themselves: memory that assembly reads and writes, and mappings that
+// change under loads and stores. In every other build that is nothing, or the plain call.
 #pragma once
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstddef>
 
@@ -41,6 +46,16 @@ inline void writes([[maybe_unused]] void* begin, [[maybe_unused]] std::size_t le
   if (length > 0) __tsan_write_range(begin, length);
 #elif defined(HF_ADDRESS_SANITIZER)
   touch_poisoned(begin, length);
+#endif
+}
+
+// mmap(2) over addresses that others load from and store to meanwhile. The kernel orders it with each of their accesses
+// by the page fault, which ThreadSanitizer does not see: its own mmap counts as a store to the whole range.
+inline void* map_over(void* at, std::size_t length, int protection, int flags, int fd, off_t offset) {
+#if defined(HF_THREAD_SANITIZER)
+  return reinterpret_cast<void*>(syscall(SYS_mmap, at, length, long{protection}, long{flags}, long{fd}, offset));
+#else
+  return mmap(at, length, protection, flags, fd, offset);
 #endif
 }
 

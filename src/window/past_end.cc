@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "device/address_space.h"
+#include "device/sanitizer.h"
 
 namespace holdfast::window {
 namespace {
@@ -25,7 +26,8 @@ int empty_memory() {
 
 int show_past_end(std::byte* begin, std::size_t length) {
   constexpr int kFlags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE;
-  if (mmap(begin, length, PROT_READ | PROT_WRITE, kFlags, empty_memory(), 0) == MAP_FAILED) return errno;
+  constexpr int kProtection = PROT_READ | PROT_WRITE;
+  if (device::sanitizer::map_over(begin, length, kProtection, kFlags, empty_memory(), 0) == MAP_FAILED) return errno;
   return device::keep_private(begin, length);
 }
 

@@ -14,6 +14,7 @@
 #include "base/wait_queue.h"
 #include "device/address_space.h"
 #include "device/describe.h"
+#include "device/sanitizer.h"
 #include "window/past_end.h"
 
 namespace holdfast::window {
@@ -110,7 +111,8 @@ int View::move_in(std::byte* at, std::size_t length, Prepare prepare) {
 int View::put_shared(std::byte* at, std::size_t length, Pfn pfn) {
   const auto map = [this, length, pfn](std::byte* where) {
     const auto offset = static_cast<off_t>(pfn.bytes());
-    void* const mapped = mmap(where, length, protection(), MAP_SHARED | MAP_FIXED, device_.fd(), offset);
+    void* const mapped =
+        device::sanitizer::map_over(where, length, protection(), MAP_SHARED | MAP_FIXED, device_.fd(), offset);
     return mapped == MAP_FAILED ? errno : 0;
   };
   if (!watches_device_) {
@@ -127,7 +129,7 @@ int View::put_shared(std::byte* at, std::size_t length, Pfn pfn) {
 int View::put_anonymous(std::byte* at, std::size_t length, Shows shows) {
   constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
   const auto map = [](std::byte* where, std::size_t bytes, int allowed) {
-    return mmap(where, bytes, allowed, kFlags, -1, 0) == MAP_FAILED ? errno : 0;
+    return device::sanitizer::map_over(where, bytes, allowed, kFlags, -1, 0) == MAP_FAILED ? errno : 0;
   };
   if (shows == Shows::nothing) return map(at, length, PROT_NONE);
   if (faults_ == nullptr) {
