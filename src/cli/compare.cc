@@ -51,7 +51,9 @@ void Comparer::compare(const std::string& original, const std::string& copy) {
 }
 
 Status Comparer::compare_pair(const Pair& pair, std::vector<Pair>& pending) {
-  const auto& [original, copy] = pair;
+  // No structured binding: clang 14 cannot capture one.
+  const std::string& original = pair.original;
+  const std::string& copy = pair.copy;
   HF_ASSIGN(const Node a, original_.look(original));
   if (options_.skip && a.identity == *options_.skip) return {};
   HF_ASSIGN(const Node b, copy_.look(copy));
