@@ -7,6 +7,8 @@
 #include <sys/vfs.h>
 
 #include <cerrno>
+#include <optional>
+#include <sstream>
 
 #include "base/units.h"
 #include "device/describe.h"
@@ -15,6 +17,21 @@
 
 namespace holdfast::device {
 namespace {
+
+// Whether the tmpfs that holds the file was mounted with huge= (it allocates in units then). proc(5), mountinfo: the
+// third word is the device, the options follow.
+bool is_mounted_huge(int fd) {
+  struct stat status {};
+  const std::optional<std::string> mounts = read_text("/proc/self/mountinfo");
+  if (fstat(fd, &status) != 0 || !mounts) return false;
+  const std::string device = fmt::format(" {}:{} ", gnu_dev_major(status.st_dev), gnu_dev_minor(status.st_dev));
+  std::istringstream lines(*mounts);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find(device) == std::string::npos) continue;
+    return line.find("huge=always") != std::string::npos || line.find("huge=within_size") != std::string::npos;
+  }
+  return false;
+}
 
 Result<Geometry> inspect_file(int fd, const std::string& path, std::uint64_t size) {
   struct statfs file_system {};
@@ -30,6 +47,7 @@ Result<Geometry> inspect_file(int fd, const std::string& path, std::uint64_t siz
     case TMPFS_MAGIC:
     case RAMFS_MAGIC:
       geometry.kind = Kind::tmpfs_file;
+      geometry.makes_units = is_mounted_huge(fd);
       break;
     default:
       geometry.kind = Kind::disk_file;

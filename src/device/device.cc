@@ -94,7 +94,10 @@ bool Device::give_back(Pfn first, PageCount count) {
 
 bool Device::is_unit(Pfn first) const {
   if (geometry_.page_bytes >= kOrder2M.pages().bytes()) return true;
-  return parts_->backing != nullptr && parts_->backing->is_unit(first.bytes() / kOrder2M.pages().bytes());
+  if (parts_->backing == nullptr) return false;
+  const std::uint64_t bytes = kOrder2M.pages().bytes();
+  if (geometry_.makes_units && parts_->backing->is_reserved(first.bytes(), bytes)) return true;
+  return parts_->backing->is_unit(first.bytes() / bytes);
 }
 
 Status Device::make_unit(Pfn first) {

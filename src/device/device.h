@@ -45,6 +45,7 @@ struct Geometry {
   std::uint64_t page_bytes = 0;  // smallest unit that the carrier maps: 4 KiB, 2 MiB or 1 GiB
   Kind kind = Kind::memory;
   bool survives_reboot = false;  // disk files and persistent /dev/dax
+  bool makes_units = false;      // allocates units of 2 MiB by itself, though it maps 4 KiB too
 };
 
 class Device {
@@ -86,8 +87,8 @@ class Device {
   // device; ENOMEM: no free 2 MiB of memory; EINVAL: the unit does not lie inside the device.
   Status make_unit(Pfn first);
 
-  // Whether the kernel translates the 2 MiB at `first` (a multiple of 2 MiB) as one unit: made, and not given back
-  // since.
+  // Whether the kernel is likely to translate the 2 MiB at `first` (a multiple of 2 MiB) as one unit: made by make_unit
+  // or by the carrier, and not given back since.
   bool is_unit(Pfn first) const;
 
   // Gives the memory behind whole carrier pages in the range back to the carrier (hole punch); contents become zero.

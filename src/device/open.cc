@@ -16,6 +16,7 @@
 #include "device/device.h"
 #include "device/device_lock.h"
 #include "device/device_parts.h"
+#include "device/huge_memory.h"
 
 namespace holdfast::device {
 
@@ -50,6 +51,8 @@ struct DeviceBuilder {
 };
 
 namespace {
+
+constexpr std::uint64_t kUnitBytes = 2 * MiB;
 
 std::uint64_t bytes_of(PageSize page_size) {
   switch (page_size) {
@@ -180,6 +183,13 @@ Result<std::unique_ptr<Device>> Device::create_memory(const MemoryOptions& optio
   geometry.kind = Kind::memory;
   geometry.page_bytes = bytes_of(options.page_size);
   HF_ASSIGN(geometry.size, whole_pages(options.size, geometry.page_bytes, options.name));
+  if (options.page_size == PageSize::base_4k && geometry.size >= kUnitBytes) {
+    if (FileDescriptor file = open_huge_memory()) {
+      HF_TRY(set_size(file.get(), geometry.size, options.name));
+      geometry.makes_units = true;
+      return DeviceBuilder::build(std::move(file), false, options.name, geometry, OpenMode::read_write);
+    }
+  }
   FileDescriptor file(
       memfd_create(options.name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | memfd_flags(options.page_size)));
   if (!file) return cannot_make_memory(errno, options, geometry.size);

@@ -86,6 +86,7 @@ Status drop(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
 }  // namespace
 
 Status fill_holes(Inode& inode, PageRange range, Ahead ahead) {
+  range = out_to_shown_units(inode, range);
   HF_ASSIGN(const bool hole, has_hole(inode, range));
   if (!hole) return {};
   if (ahead == Ahead::yes) {

@@ -53,7 +53,9 @@ Status fill_once(Inode& inode, PageRange range, Access access) {
   if (range.first.bytes() >= size) return past_the_end(inode);
   const PageRange unit = unit_inside(range.first, size);
   PageRange part{range.first, std::min(range.end, unit.end)};
-  if (part.count().raw() >= std::min(kWorthAUnit, unit.count().raw())) part = unit;
+  // A carrier of huge pages shows whole ones or nothing: there a unit has all of its blocks, past the end too.
+  const bool whole_only = inode.core.device().geometry().page_bytes > kPageBytes;
+  if (whole_only || part.count().raw() >= std::min(kWorthAUnit, unit.count().raw())) part = unit;
   HF_ASSIGN(const Found found, locate(inode, range.first));
   if (found.kind == Found::Kind::hole) {
     if (access == Access::read) {
@@ -61,8 +63,9 @@ Status fill_once(Inode& inode, PageRange range, Access access) {
                    "pin for writing, or allocate first");
     }
     if (inode.core.read_only()) return inode.core.writable();
-    const PageRange asked{range.first, std::min(range.end, unit.end)};
-    HF_TRY(fill_holes(inode, part == unit ? unit : asked, Ahead::no));
+    PageRange asked = part == unit ? unit : PageRange{range.first, std::min(range.end, unit.end)};
+    if (whole_only) asked.end = unit.first + kOrder2M.pages();
+    HF_TRY(fill_holes(inode, asked, Ahead::no));
   }
   return convert(inode, part);
 }

@@ -115,7 +115,7 @@ Status remove_in_steps(Inode& inode, PageRange range, bool shrinks, PageRange pa
 Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinned,
                 std::optional<std::uint64_t> new_size) {
   Core& core = inode.core;
-  const Plan plan = plan_of(cut, core.format().cluster());
+  const Plan plan = plan_of(cut, std::max(core.format().cluster(), shown_unit(inode)));
   // W3: writers that filled blocks of the file before look again. Partner: the loads in write.cc.
   inode.removals.fetch_add(1, std::memory_order_release);
 

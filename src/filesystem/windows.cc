@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "device/describe.h"
+#include "filesystem/allocation.h"
 #include "filesystem/lookup.h"
 #include "filesystem/pin_track.h"
 #include "window/fault_server.h"
@@ -33,6 +34,27 @@ Place InodeWindows::place(PageIndex index) const {
       return {Place::Kind::block, found.kind == Found::Kind::written, found.pfn, count};
   }
   __builtin_unreachable();
+}
+
+PageIndex InodeWindows::end() const {
+  // acquire: as in place().
+  return page_after(inode_.size.load(std::memory_order_acquire));
+}
+
+std::optional<InodeWindows::Grain> InodeWindows::whole_grain(PageIndex first, PageCount grain) const {
+  const PageIndex file_end = end();
+  Grain whole{{}, true};
+  for (PageIndex at = first; at < first + grain;) {
+    const Found found = inode_.extents.find(at);
+    const bool block = found.kind == Found::Kind::written || found.kind == Found::Kind::unwritten;
+    if (!block) return std::nullopt;
+    if (at == first) whole.pfn = found.pfn;
+    if (found.pfn != whole.pfn + (at - first)) return std::nullopt;
+    if (found.kind == Found::Kind::unwritten && at < file_end) whole.written = false;
+    at += found.count;
+  }
+  if (whole.pfn.raw() % grain.raw() != 0) return std::nullopt;
+  return whole;
 }
 
 bool InodeWindows::try_track(PageRange range) { return try_track_held(inode_, range); }
@@ -70,6 +92,29 @@ Status check(const OpenFile& file, const MapRequest& request) {
   return {};
 }
 
+// Carriers of large pages show nothing smaller: grains that have blocks get all of them, and lie whole, or the file is
+// refused.
+Status complete_grains(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
+  const PageCount grain(inode.core.device().geometry().page_bytes / kPageBytes);
+  const PageIndex end = std::min(pages.end, page_after(inode.attributes.size));
+  for (PageIndex at = pages.first; at < end; at += grain) {
+    bool blocks = false;
+    for (PageIndex page = at; page < at + grain && !blocks;) {
+      HF_ASSIGN(const Found found, locate(inode, page));
+      blocks = found.kind != Found::Kind::hole;
+      page += found.count;
+    }
+    if (!blocks || inode.windows->whole_grain(at, grain)) continue;
+    if (!inode.core.read_only()) HF_TRY(fill_holes(inode, {at, at + grain}, Ahead::no));
+    if (inode.windows->whole_grain(at, grain)) continue;
+    return Error(EOPNOTSUPP, inode.path_hint(),
+                 fmt::format("the {} from byte {} on do not lie on one page of the carrier",
+                             device::describe_bytes(grain.bytes()), at.bytes()),
+                 "allocate the file in whole units before it is written, or use a pool with 2 MiB clusters");
+  }
+  return {};
+}
+
 // A new view of what the file is now. The extents are learnt first, so that it shows blocks from the start.
 Result<std::shared_ptr<window::View>> add_view(Inode& inode, PageRange pages, Access access) {
   Core& core = inode.core;
@@ -82,6 +127,7 @@ Result<std::shared_ptr<window::View>> add_view(Inode& inode, PageRange pages, Ac
     at += found.count;
   }
   if (!inode.windows) inode.windows = std::make_unique<InodeWindows>(inode);
+  if (core.device().geometry().page_bytes > kPageBytes) HF_TRY(complete_grains(inode, pages));
   return inode.windows->all().add(faults, pages, access);
 }
 
@@ -142,6 +188,17 @@ void unmap(const std::shared_ptr<window::View>& view) {
   view->file().remove(*view);
   // The file may end here, on this thread. Nobody finds the view any more, so nobody reads `owner`.
   view->owner.reset();
+}
+
+PageCount shown_unit(const Inode& inode) {
+  const PageCount grain(inode.core.device().geometry().page_bytes / kPageBytes);
+  const bool shown = grain > PageCount(1) && inode.windows != nullptr && !inode.windows->all().empty();
+  return shown ? grain : PageCount(1);
+}
+
+PageRange out_to_shown_units(const Inode& inode, PageRange range) {
+  const std::uint64_t unit = shown_unit(inode).raw();
+  return {PageIndex(round_down(range.first.raw(), unit)), PageIndex(round_up(range.end.raw(), unit))};
 }
 
 void refresh_windows(Inode& inode, PageRange range) {

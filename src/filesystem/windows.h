@@ -18,6 +18,8 @@ class InodeWindows final : public window::FileSource {
 
   mapping::Mapping& mapping() const override { return inode_.mapping; }
   window::Place place(PageIndex index) const override;
+  PageIndex end() const override;
+  std::optional<Grain> whole_grain(PageIndex first, PageCount grain) const override;
   bool try_track(PageRange range) override;
   Status track(PageRange range, Access access) override;
   Status learn(PageIndex index) override;
@@ -40,6 +42,10 @@ struct MapRequest {
 Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file, const MapRequest& request);
 // Ends it: waits for faults in service (bounded).
 void unmap(const std::shared_ptr<window::View>& view);
+
+// In what units blocks come and go so that windows can go on showing the file: the carrier's page, while there are any.
+PageCount shown_unit(const Inode& inode) HF_REQUIRES(inode.lock);
+PageRange out_to_shown_units(const Inode& inode, PageRange range) HF_REQUIRES(inode.lock);
 
 // --- what operations tell the windows of an inode; nothing where there are none ---
 // Blocks or bytes came, or what was left shows something else now.

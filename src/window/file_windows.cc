@@ -54,19 +54,27 @@ bool FileWindows::empty() const {
   return views_.empty();
 }
 
+// The same where the carrier's pages are large: whole ones are shown, others are not.
+FileWindows::Wanted FileWindows::wanted_grains(const View& view, PageRange range) const {
+  const PageCount grain = view.grain();
+  const Piece otherwise{view.faults() != nullptr ? Shows::absent : Shows::zeros, {}};
+  const std::optional<FileSource::Grain> first = source_.whole_grain(range.first, grain);
+  const bool shown = first && (view.watches_device() || (view.faults() == nullptr && first->written));
+  if (!shown) return {{range.first, range.first + grain}, otherwise};
+  PageRange part{range.first, range.first + grain};
+  while (part.end < range.end && source_.place(part.end).kind == Place::Kind::block) {
+    const std::optional<FileSource::Grain> next = source_.whole_grain(part.end, grain);
+    if (!next || next->pfn != first->pfn + part.count() || next->written != first->written) break;
+    part.end += grain;
+  }
+  return {part, {Shows::shared, first->pfn}};
+}
+
 // What the beginning of the range ought to show, and how much of it is alike.
 FileWindows::Wanted FileWindows::wanted(const View& view, PageRange range) const {
-  const PageCount grain = view.grain();
-  Place place = source_.place(range.first);
-  PageIndex end = std::min(range.first + place.count, range.end);
-  if (grain > PageCount(1) && place.kind != Place::Kind::past_end) {
-    // A carrier of large pages: a grain is shown when all of it is one block that lies right.
-    const bool whole = place.kind == Place::Kind::block && place.count >= grain && place.pfn.raw() % grain.raw() == 0;
-    end = range.first + (whole || place.count >= grain ? PageCount(round_down(place.count.raw(), grain.raw())) : grain);
-    end = std::min(end, range.end);
-    if (!whole) place.kind = Place::Kind::hole;
-  }
-  const PageRange part{range.first, end};
+  const Place place = source_.place(range.first);
+  if (view.grain() > PageCount(1) && place.kind != Place::Kind::past_end) return wanted_grains(view, range);
+  const PageRange part{range.first, std::min(range.first + place.count, range.end)};
   switch (place.kind) {
     case Place::Kind::past_end:
       return {part, {Shows::past_end, {}}};

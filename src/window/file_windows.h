@@ -73,6 +73,7 @@ class FileWindows final : public mapping::TranslationRemover {
   };
 
   Wanted wanted(const View& view, PageRange range) const;
+  Wanted wanted_grains(const View& view, PageRange range) const;
   void refresh_view(View& view, PageRange range) HF_REQUIRES(lock_);
   PageRange written_around(const View& view, PageIndex index) const;
   Shown tracked_around(const View& view, PageIndex index, PageRange run) const HF_REQUIRES(lock_);

@@ -1,6 +1,7 @@
 // Faults: how a touch of a page that is not there becomes a translation.
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <thread>
 
 #include "base/check.h"
@@ -29,7 +30,12 @@ PageRange unit_around(const View& view, PageIndex index) {
 // Pages around the index that are written and follow each other on the device; empty when the index itself is not
 // written.
 PageRange FileWindows::written_around(const View& view, PageIndex index) const {
-  const std::uint64_t most = std::max(view.grain(), PageCount(kAround)).raw();
+  if (view.grain() > PageCount(1)) {
+    const PageIndex first(round_down(index.raw(), view.grain().raw()));
+    const std::optional<FileSource::Grain> whole = source_.whole_grain(first, view.grain());
+    return whole && whole->written ? PageRange{first, first + view.grain()} : PageRange{index, index};
+  }
+  const std::uint64_t most = kAround;
   const PageIndex low(round_down(index.raw(), most));
   const PageRange window = clip({low, low + PageCount(most)}, view.pages());
   PageRange run{window.first, window.first};
@@ -57,14 +63,15 @@ FileWindows::Shown FileWindows::tracked_around(const View& view, PageIndex index
   const mapping::Mapping& mapping = source_.mapping();
   const mapping::Entry entry = mapping.lookup(index);
   const Place place = source_.place(index);
+  const PageCount large = std::max(kOrder2M.pages(), view.grain());
   if (!entry.tracks() || place.kind != Place::Kind::block) return {{index, index}, {}, false};
   const PageIndex unit = index.align_down(entry.order());
   if (entry.pfn() + (index - unit) != place.pfn) return {{index, index}, {}, false};
   if (entry.order() >= kOrder2M) {
-    const PageIndex first = index.align_down(kOrder2M);
-    const PageRange whole{first, first + kOrder2M.pages()};
+    const PageIndex first(round_down(index.raw(), large.raw()));
+    const PageRange whole{first, first + large};
     const PageRange shown = view.pieces().find(index).range;
-    if (shown.first <= whole.first && whole.end <= shown.end) {
+    if (shown.first <= whole.first && whole.end <= shown.end && entry.order().pages() >= large) {
       const Pfn pfn = place.pfn - (index - first);
       return {whole, pfn, device_.is_unit(pfn)};
     }
@@ -77,6 +84,7 @@ FileWindows::Shown FileWindows::tracked_around(const View& view, PageIndex index
   };
   while (part.first > run.first && tracked(part.first - PageCount(1))) part.first = part.first - PageCount(1);
   while (part.end < run.end && tracked(part.end)) part.end += PageCount(1);
+  if (part.count() < view.grain()) return {{index, index}, {}, false};
   return {part, place.pfn - (index - part.first), false};
 }
 
@@ -130,8 +138,15 @@ bool FileWindows::try_serve(View& view, const Touch& touch) {
 
 // One page with a block, or that shall get one. EAGAIN: look again.
 Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
-  HF_TRY(source_.track({index, index + PageCount(1)}, access));
+  const PageIndex first(round_down(index.raw(), view.grain().raw()));
+  const PageRange wanted{first, std::max(index + PageCount(1), std::min(first + view.grain(), source_.end()))};
+  HF_TRY(source_.track(wanted, access));
   HF_MARK("window.tracked");
+  if (view.grain() > PageCount(1) && source_.place(index).kind == Place::Kind::block &&
+      !source_.whole_grain(first, view.grain())) {
+    // A detach left a copy of a page in the middle, say. Nothing smaller can be shown.
+    return Error(EOPNOTSUPP, device_.name(), "the file does not lie on whole pages of the carrier there");
+  }
   const auto hold = mapping::Hold::enter(source_.mapping(), unit_around(view, index), Deadline::never());
   if (!hold) return {};
   const PageRange run = written_around(view, index);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include <holdfast/types.h>
 
@@ -29,6 +30,14 @@ class FileSource {
   virtual mapping::Mapping& mapping() const = 0;
   // Lock-free. Stays true while the caller is inside a Hold of the page, or has the file's lock.
   virtual Place place(PageIndex index) const = 0;
+  // The page after the last byte. Lock-free.
+  virtual PageIndex end() const = 0;
+  // For carriers of large pages: the `grain` that begins at `first` lies whole on one page of the carrier. Lock-free.
+  struct Grain {
+    Pfn pfn;
+    bool written;  // as far as the file reaches
+  };
+  virtual std::optional<Grain> whole_grain(PageIndex first, PageCount grain) const = 0;
   // Inside a Hold of the range, which lies in one 2 MiB unit (or is a larger unit whole): entries for all of it, or
   // false. Never waits, never allocates blocks.
   virtual bool try_track(PageRange range) = 0;

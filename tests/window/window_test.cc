@@ -12,7 +12,9 @@
 #include <thread>
 #include <vector>
 
+#include "support/hugetlb.h"
 #include "support/pool_fixture.h"
+#include "support/skip.h"
 #include "support/window_bed.h"
 
 namespace holdfast::test {
@@ -20,7 +22,20 @@ namespace {
 
 class Windows : public WindowBed, public ::testing::WithParamInterface<Carriage> {
  protected:
-  void SetUp() override { open_pool(GetParam()); }
+  void SetUp() override {
+    if (GetParam() == Carriage::hugetlb) {
+      huge_pages_.emplace(48U);
+      if (!huge_pages_->missing().empty()) HF_SKIP_CAPABILITY("hugetlb", huge_pages_->missing());
+      open_pool(GetParam(), 96 * MiB);
+    } else {
+      open_pool(GetParam());
+    }
+  }
+  // Pages of the carrier: many, where they are small.
+  std::uint64_t many() const { return GetParam() == Carriage::hugetlb ? 16 : 64; }
+
+ private:
+  std::optional<HugePages> huge_pages_;
 };
 
 TEST_P(Windows, ShowsWhatWasWritten) {
@@ -111,9 +126,9 @@ TEST_P(Windows, ATruncatedEndIsABusError) {
 }
 
 TEST_P(Windows, ASystemCallBringsAbsentPages) {
-  File file = make_file("/a", pattern(64 * grain()));
-  const Window window = file.map(0, 64 * grain()).value();
-  EXPECT_EQ(system_call_reads(window.data() + 40 * grain()), window.faults() == Faults::user_mode ? EFAULT : 0);
+  File file = make_file("/a", pattern(many() * grain()));
+  const Window window = file.map(0, many() * grain()).value();
+  EXPECT_EQ(system_call_reads(window.data() + many() / 2 * grain()), window.faults() == Faults::user_mode ? EFAULT : 0);
 }
 
 TEST_P(Windows, TwoWindowsOfOneFileAgree) {
@@ -180,21 +195,21 @@ TEST_P(Windows, WhatIsNotAWindowIsRefused) {
 // Two threads store to random words of their own; a third zaps, punches other pages and moves the end. No store is
 // lost.
 TEST_P(Windows, NoStoreIsLost) {
-  constexpr std::uint64_t kPages = 64;
+  const std::uint64_t pages = many();
   constexpr int kStores = 200000;
   constexpr std::uint64_t kRounds = 300;
   File file = make_file("/a", "");
-  file.truncate(kPages * grain()).value();
-  const Window window = file.map(0, 2 * kPages * grain()).value();
+  file.truncate(pages * grain()).value();
+  const Window window = file.map(0, 2 * pages * grain()).value();
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> rounds{0};
   const auto store = [&](unsigned which) {
     std::uint64_t seed = which + 1;
-    std::vector<std::uint64_t> last(kPages * 64, 0);
+    std::vector<std::uint64_t> last(pages * 64, 0);
     for (int i = 1; i <= kStores || rounds.load() < kRounds; ++i) {
       seed = seed * 6364136223846793005U + 1442695040888963407U;
       // Even pages stay; word `which` of each 16 belongs to this thread.
-      const std::uint64_t page = (seed >> 33) % (kPages / 2) * 2;
+      const std::uint64_t page = (seed >> 33) % (pages / 2) * 2;
       const std::uint64_t word = (seed >> 20) % 32 * 16 + which;
       auto* const at = reinterpret_cast<std::uint64_t*>(window.data() + page * grain()) + word;
       __atomic_store_n(at, static_cast<std::uint64_t>(i), __ATOMIC_RELAXED);
@@ -207,9 +222,9 @@ TEST_P(Windows, NoStoreIsLost) {
   std::thread two([&] { expected[1] = store(1); });
   std::thread changes([&] {
     for (std::uint64_t round = 0; !stop.load(); rounds.store(++round)) {
-      const std::uint64_t odd = (round * 7 % (kPages / 2)) * 2 + 1;
+      const std::uint64_t odd = (round * 7 % (pages / 2)) * 2 + 1;
       file.punch(odd * grain(), grain()).value();
-      if (round % 5 == 0) file.truncate((kPages + round % 3) * grain()).value();
+      if (round % 5 == 0) file.truncate((pages + round % 3) * grain()).value();
       if (round % 3 == 0) write(file, odd * grain(), "filled");
     }
   });
@@ -229,7 +244,8 @@ TEST_P(Windows, NoStoreIsLost) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Carriers, Windows,
-                         ::testing::Values(Carriage::memory, Carriage::tmpfs_file, Carriage::disk_file),
+                         ::testing::Values(Carriage::memory, Carriage::tmpfs_file, Carriage::disk_file,
+                                           Carriage::hugetlb),
                          [](const auto& parameter) { return to_string(parameter.param); });
 
 }  // namespace
