@@ -21,6 +21,7 @@ typedef struct hf_device hf_device;
 typedef struct hf_filesystem hf_filesystem;
 typedef struct hf_file hf_file;
 typedef struct hf_pin hf_pin;
+typedef struct hf_mapped hf_mapped;
 
 /* A time limit that never ends, for every `deadline_ns` below; 0 means "do not wait". */
 #define HF_FOREVER INT64_MAX
@@ -152,6 +153,17 @@ size_t hf_pin_segment_count(const hf_pin* pin);
 hf_segment hf_pin_segment(const hf_pin* pin, size_t index);
 /* Releases and frees. Never blocks. */
 void hf_unpin(hf_pin* pin);
+
+/* A pin of the bytes that a window shows at the address. */
+int hf_pin_address(hf_filesystem* filesystem, const void* address, uint64_t length, const hf_pin_options* options,
+                   hf_pin** out);
+
+/* --- windows: a file as memory --- */
+/* access: HF_READ or HF_WRITE. populate not 0: every page is there on return. */
+int hf_map(hf_file* file, uint64_t offset, uint64_t length, int access, int populate, hf_mapped** out);
+void* hf_mapped_address(const hf_mapped* mapped);
+int hf_mapped_sync(hf_mapped* mapped, uint64_t offset, uint64_t length);
+void hf_unmap(hf_mapped* mapped);
 
 #ifdef __cplusplus
 }

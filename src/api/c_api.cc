@@ -21,6 +21,9 @@ struct hf_file {
 struct hf_pin {
   holdfast::Pin pin;
 };
+struct hf_mapped {
+  holdfast::Window window;
+};
 
 namespace {
 
@@ -271,3 +274,19 @@ hf_segment hf_pin_segment(const hf_pin* pin, size_t index) {
   return {segment.address, segment.device_offset, segment.length};
 }
 void hf_unpin(hf_pin* pin) { delete pin; }
+int hf_pin_address(hf_filesystem* filesystem, const void* address, uint64_t length, const hf_pin_options* options,
+                   hf_pin** out) {
+  return handle_of(out, [&] { return filesystem->filesystem.pin_address(address, length, pin_options(options)); });
+}
+
+int hf_map(hf_file* file, uint64_t offset, uint64_t length, int access, int populate, hf_mapped** out) {
+  return handle_of(out, [&] {
+    const holdfast::Access wanted = access == HF_WRITE ? holdfast::Access::write : holdfast::Access::read;
+    return file->file.map(offset, length, {.access = wanted, .populate = populate != 0});
+  });
+}
+void* hf_mapped_address(const hf_mapped* mapped) { return mapped->window.data(); }
+int hf_mapped_sync(hf_mapped* mapped, uint64_t offset, uint64_t length) {
+  return status_of([&] { return mapped->window.sync(offset, length); });
+}
+void hf_unmap(hf_mapped* mapped) { delete mapped; }

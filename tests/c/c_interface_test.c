@@ -73,6 +73,21 @@ static void pins(hf_filesystem* filesystem) {
   EXPECT(hf_truncate(file, 0, &detach) == 0);
   EXPECT(hf_space_of(filesystem, &space) == 0 && space.quarantined >= 8192);
   hf_unpin(pin);
+  {
+    hf_mapped* mapped = NULL;
+    char byte = 0;
+    size_t done = 0;
+    EXPECT(hf_truncate(file, 8192, NULL) == 0);
+    EXPECT(hf_map(file, 1, 4096, HF_WRITE, 0, &mapped) == EINVAL);
+    EXPECT(hf_map(file, 0, 8192, HF_WRITE, 0, &mapped) == 0);
+    ((char*)hf_mapped_address(mapped))[5000] = 'w';
+    EXPECT(hf_read(file, 5000, &byte, 1, &done) == 0 && done == 1 && byte == 'w');
+    EXPECT(hf_pin_address(filesystem, (char*)hf_mapped_address(mapped) + 5000, 1, &write_pin, &pin) == 0);
+    EXPECT(*(char*)hf_pin_segment(pin, 0).address == 'w');
+    hf_unpin(pin);
+    EXPECT(hf_mapped_sync(mapped, 0, 8192) == 0);
+    hf_unmap(mapped);
+  }
   hf_close(file);
 }
 
