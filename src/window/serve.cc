@@ -163,6 +163,7 @@ void FileWindows::serve_hole(View& view, PageIndex index) {
   const PageCount chunk = view.faults()->arms_untouched() ? kOrder2M.pages() : PageCount(kAround);
   const PageIndex low(round_down(index.raw(), std::max(chunk, view.grain()).raw()));
   const PageRange window = clip({low, low + std::max(chunk, view.grain())}, view.pages());
+  HF_MARK("window.serve_hole");
   const MutexLock lock(lock_);
   const Pieces::Found shown = view.pieces().find(index);
   if (shown.piece.shows != Shows::absent) return view.wake({index, index + PageCount(1)});

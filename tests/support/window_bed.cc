@@ -18,8 +18,9 @@ sigjmp_buf landing;
 
 void land(int signal) { siglongjmp(landing, signal); }
 
-// The signal that a load of the byte raises, or 0.
-int signal_of_load(const std::byte* address) {
+// The signal that a touch of the byte raises, or 0.
+template <typename Touch>
+int signal_of(Touch touch) {
   struct sigaction action {};
   struct sigaction old_bus {};
   struct sigaction old_segv {};
@@ -28,10 +29,14 @@ int signal_of_load(const std::byte* address) {
   sigaction(SIGBUS, &action, &old_bus);
   sigaction(SIGSEGV, &action, &old_segv);
   const int caught = sigsetjmp(landing, 1);
-  if (caught == 0) static_cast<void>(*const_cast<const volatile std::byte*>(address));
+  if (caught == 0) touch();
   sigaction(SIGBUS, &old_bus, nullptr);
   sigaction(SIGSEGV, &old_segv, nullptr);
   return caught;
+}
+
+int signal_of_load(const std::byte* address) {
+  return signal_of([address] { static_cast<void>(*const_cast<const volatile std::byte*>(address)); });
 }
 
 }  // namespace
@@ -104,6 +109,9 @@ void write(File& file, std::uint64_t offset, const std::string& bytes) {
 }
 
 bool dies_of_bus_error(const std::byte* address) { return signal_of_load(address) == SIGBUS; }
+bool store_dies_of_bus_error(std::byte* address) {
+  return signal_of([address] { *const_cast<volatile std::byte*>(address) = std::byte{1}; }) == SIGBUS;
+}
 bool dies_of_segmentation(const std::byte* address) { return signal_of_load(address) == SIGSEGV; }
 
 int system_call_reads(const std::byte* address) {

@@ -37,6 +37,7 @@ std::string contents(const File& file, std::uint64_t offset, std::uint64_t lengt
 void write(File& file, std::uint64_t offset, const std::string& bytes);
 // Whether a load of the byte raises the signal on this thread.
 bool dies_of_bus_error(const std::byte* address);
+bool store_dies_of_bus_error(std::byte* address);
 bool dies_of_segmentation(const std::byte* address);
 // write(2) of one byte from the address to a pipe: 0 or the errno value.
 int system_call_reads(const std::byte* address);
