@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "support/mark_stop.h"
 #include "support/pool_fixture.h"
@@ -26,10 +27,11 @@ using std::chrono::milliseconds;
 class WindowRace : public WindowBed {
  protected:
   void SetUp() override {
-    open_pool(Carriage::memory);
+    open_pool(carriage());
     file_.emplace(make_file("/a", pattern(kBytes)));
   }
   void TearDown() override { file_.reset(); }
+  virtual Carriage carriage() const { return Carriage::memory; }
   File& file() { return *file_; }
   Window map() {
     Window window = file_->map(0, kBytes).value();
@@ -44,6 +46,11 @@ class WindowRace : public WindowBed {
 
  private:
   std::optional<File> file_;
+};
+
+class DiskWindowRace : public WindowRace {
+ protected:
+  Carriage carriage() const override { return Carriage::disk_file; }
 };
 
 #define SKIP_WITHOUT_FAULTS(window) \
@@ -61,6 +68,19 @@ TEST_F(WindowRace, HoleReadMeetsFill) {
   stop.go_on();
   EXPECT_EQ(reader.get(), 'f');
   EXPECT_EQ(text(window, kFar, 6), "filled");
+}
+
+// The same where the window shows device memory only when it is tracked: what was filled is absent there, not shared.
+TEST_F(DiskWindowRace, HoleReadMeetsFill) {
+  file().punch(kFar, 64 * KiB).value();
+  const Window window = map();
+  SKIP_WITHOUT_FAULTS(window);
+  MarkStop stop("window.serve_hole");
+  Task reader([&] { return load(window, kFar); });
+  ASSERT_TRUE(stop.wait_until_stopped());
+  write(file(), kFar, "filled");
+  stop.go_on();
+  EXPECT_EQ(reader.get(), 'f');
 }
 
 // The other arm: zeros are shown first, the write replaces them.
@@ -167,6 +187,28 @@ TEST_F(WindowRace, AHeldEdgeIsReplacedInTheWindow) {
   EXPECT_EQ(text(window, kFar, 11), std::string("stays,\0\0\0\0\0", 11));
   EXPECT_EQ(std::memcmp(pin.segments()[0].address, "stays, goes", 11), 0);
   window.data()[kFar] = std::byte{'S'};
+  EXPECT_EQ(contents(file(), kFar, 6), "Stays,");
+  EXPECT_EQ(std::memcmp(pin.segments()[0].address, "stays, goes", 11), 0);
+}
+
+// While the edge is being copied the window shows nothing of it: a store waits, and goes to the copy.
+TEST_F(WindowRace, AStoreDuringADetachGoesToTheCopy) {
+  const Window window = map();
+  SKIP_WITHOUT_FAULTS(window);
+  std::memcpy(window.data() + kFar, "stays, goes", 11);
+  const Pin pin = file().pin(kFar, 4 * KiB, {.access = Access::write}).value();
+  MarkStop stop("removal.blocks_are_out");
+  MarkCount told("window.serve");
+  Task detach([&] { return code_of(file().truncate(kFar + 6, {.on_pinned = OnPinned::detach})); });
+  ASSERT_TRUE(stop.wait_until_stopped());
+  Task store([&] {
+    window.data()[kFar] = std::byte{'S'};
+    return 0;
+  });
+  while (!store.done() && told.passings() == 0) std::this_thread::yield();
+  stop.go_on();
+  EXPECT_EQ(detach.get(), 0);
+  EXPECT_EQ(store.get(), 0);
   EXPECT_EQ(contents(file(), kFar, 6), "Stays,");
   EXPECT_EQ(std::memcmp(pin.segments()[0].address, "stays, goes", 11), 0);
 }
