@@ -61,6 +61,7 @@ struct Outcome {
 void add_pin_cases(std::vector<Case>& cases);
 void add_bytes_cases(std::vector<Case>& cases);
 void add_truncate_cases(std::vector<Case>& cases);
+void add_window_cases(std::vector<Case>& cases);
 void add_name_cases(std::vector<Case>& cases);
 void add_mount_cases(std::vector<Case>& cases);
 std::vector<Case> all_cases();

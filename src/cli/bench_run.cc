@@ -63,6 +63,7 @@ std::vector<Case> all_cases() {
   add_pin_cases(cases);
   add_bytes_cases(cases);
   add_truncate_cases(cases);
+  add_window_cases(cases);
   add_name_cases(cases);
   add_mount_cases(cases);
   return cases;
