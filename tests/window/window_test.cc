@@ -3,6 +3,7 @@
 // changes where bytes live.
 #include <gtest/gtest.h>
 #include <holdfast/holdfast.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/child.h"
 #include "support/hugetlb.h"
 #include "support/pool_fixture.h"
 #include "support/skip.h"
@@ -180,6 +182,42 @@ TEST_P(Windows, AWindowKeepsTheFileOpenAndUnmountNamesIt) {
   EXPECT_EQ(text(window, 0, 10), pattern(grain()).substr(0, 10));
   fs().unlink("/a").value();
   EXPECT_EQ(text(window, 0, 10), pattern(grain()).substr(0, 10));
+}
+
+TEST_P(Windows, AForkedChildHasNone) {
+  File file = make_file("/a", pattern(2 * grain()));
+  {
+    Window window = file.map(0, 2 * grain()).value();
+    const ChildEnd end = run_in_child([&]() -> std::string {
+      unsigned char there = 0;
+      if (mincore(window.data(), 4096, &there) == 0) return "the addresses are mapped";
+      if (code_of(window.populate(0, grain())) != ECHILD) return "populate works";
+      if (code_of(window.unmap(0, grain())) != ECHILD) return "unmap works";
+      if (code_of(file.map(0, grain())) != ECHILD) return "map works";
+      { const Window moved = std::move(window); }
+      return {};
+    });
+    EXPECT_EQ(end.message, "");
+    EXPECT_EQ(text(window, 0, 10), pattern(2 * grain()).substr(0, 10));
+  }
+  // The parent's faults are served after its child has come and gone.
+  const Window again = file.map(0, 2 * grain()).value();
+  EXPECT_EQ(text(again, grain(), 10), pattern(2 * grain()).substr(grain(), 10));
+}
+
+// read(2) and write(2) of our own with buffers that lie in windows: of another file, and of the same.
+TEST_P(Windows, BuffersInWindowsAreMemoryLikeAny) {
+  File file = make_file("/a", pattern(4 * grain()));
+  File other = make_file("/b", "");
+  other.truncate(4 * grain()).value();
+  const Window window = other.map(0, 4 * grain()).value();
+  EXPECT_EQ(file.read(0, window.bytes()).value(), 4 * grain());
+  EXPECT_EQ(contents(other, 0, 4 * grain()), pattern(4 * grain()));
+  EXPECT_EQ(file.write(grain(), window.bytes().first(grain())).value(), grain());
+  EXPECT_EQ(contents(file, grain(), grain()), pattern(4 * grain()).substr(0, grain()));
+  const Window itself = file.map(0, 4 * grain()).value();
+  EXPECT_EQ(file.write(2 * grain(), itself.bytes().subspan(grain(), grain())).value(), grain());
+  EXPECT_EQ(contents(file, 2 * grain(), grain()), pattern(4 * grain()).substr(0, grain()));
 }
 
 TEST_P(Windows, WhatIsNotAWindowIsRefused) {
