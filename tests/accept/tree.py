@@ -134,7 +134,8 @@ def same_but_times(differences):
 
 
 def main():
-    program, library_path = sys.argv[1], sys.argv[2]
+    program = os.path.realpath(sys.argv[1])
+    library = Library(os.path.realpath(sys.argv[2]))  # now, not after ten minutes
     source = os.path.realpath(sys.argv[3] if len(sys.argv) > 3 else "/usr")
     base = sys.argv[4] if len(sys.argv) > 4 else "/var/tmp"
     seed = int(sys.argv[5]) if len(sys.argv) > 5 else 1
@@ -155,7 +156,7 @@ def main():
         check_clean(pool)
         check_free_blocks(program, pool)
         check_by_kernel(pool, copy, work, name)
-        mutate(Library(library_path), pool, copy, name, seed)
+        mutate(library, pool, copy, name, seed)
         check_clean(pool)
         check_free_blocks(program, pool)
         again = os.path.join(work, "again")
