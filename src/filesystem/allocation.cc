@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/mark.h"
+#include "device/copy.h"
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
 #include "filesystem/removal.h"
@@ -32,7 +33,15 @@ Status allocate_once(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 1, .extents = extents, .takes_space = true}));
   std::vector<Extent> added;
   HF_TRY(format.allocate(*handle, inode.number, range, Initial::unwritten, added));
-  for (const Extent& extent : added) inode.extents.add(extent);
+  // Large pages show new blocks beside old ones: see zero_unwritten in windows.cc.
+  const bool shown_at_once = shown_unit(inode) > PageCount(1);
+  for (const Extent& extent : added) {
+    if (shown_at_once &&
+        device::zero(inode.core.device().at(extent.pfn), extent.count.bytes()) != device::CopyOutcome::done) {
+      return Error(EIO, inode.path_hint(), fmt::format("the memory of page {:#x} cannot be written", extent.pfn.raw()));
+    }
+    inode.extents.add(extent);
+  }
   refresh_windows(inode, range);
   return {};
 }
@@ -61,7 +70,7 @@ Result<bool> has_hole(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
 // The whole clusters of the range, and those at its borders that hold nothing else of the file. The format frees no
 // part of a cluster.
 Result<PageRange> whole_clusters(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
-  const std::uint64_t cluster = inode.core.format().cluster().raw();
+  const std::uint64_t cluster = std::max(inode.core.format().cluster(), shown_unit(inode)).raw();
   const PageIndex first(round_down(range.first.raw(), cluster));
   const PageIndex end(std::min(round_up(range.end.raw(), cluster), page_after(kFileBytesMax).raw()));
   HF_ASSIGN(const PageIndex hole_before, hole_end(inode, {first, range.first}));
@@ -79,6 +88,7 @@ Status drop(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
     const mapping::Entry entry = inode.mapping.lookup(range.first - PageCount(1));
     if (entry.has_page()) range.first = std::max(range.first, range.first.align_up(entry.order()));
   }
+  range.first = PageIndex(round_up(range.first.raw(), shown_unit(inode).raw()));
   if (range.empty()) return {};
   return give_back(inode, range, Nanoseconds(0));
 }
@@ -133,10 +143,15 @@ Status give_back(Inode& inode, PageRange added, Nanoseconds patience) {
   Status status;
   if (quiet && inode.mapping.round_to_units(range) == range && !inode.mapping.zap(range)) {
     inode.removals.fetch_add(1, std::memory_order_release);  // W3; partner: the loads in write.cc
-    status = remove_in_steps(inode, range);
+    status = leave_windows(inode, range);
     if (status) {
-      inode.extents.remove(range);
-      inode.mapping.remove(range);
+      status = remove_in_steps(inode, range);
+      if (status) {
+        inode.extents.remove(range);
+        inode.mapping.remove(range);
+      } else {
+        inode.extents.forget();
+      }
       refresh_windows(inode, range);
     }
   }

@@ -31,6 +31,7 @@ Status reveal(Inode& inode, std::uint64_t end) {
       }
       inode.extents.mark_written({at, at + count});
       note_written(inode, {at, at + count});
+      refresh_windows(inode, {at, at + count});
     }
     at += count;
   }

@@ -10,6 +10,7 @@
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
 #include "filesystem/record.h"
+#include "filesystem/windows.h"
 #include "mapping/hold.h"
 
 namespace holdfast::filesystem {
@@ -40,6 +41,7 @@ Status convert(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
       }
       inode.extents.mark_written({at, end});
       note_written(inode, {at, end});
+      refresh_windows(inode, {at, end});
     }
     at = end;
   }

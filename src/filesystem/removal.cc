@@ -112,10 +112,11 @@ Status remove_in_steps(Inode& inode, PageRange range, bool shrinks, PageRange pa
   return {};
 }
 
-Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinned,
-                std::optional<std::uint64_t> new_size) {
-  Core& core = inode.core;
-  const Plan plan = plan_of(cut, std::max(core.format().cluster(), shown_unit(inode)));
+namespace {
+
+// No window shows anything of plan.whole.
+Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnPinned on_pinned,
+                     std::optional<std::uint64_t> new_size) HF_REQUIRES(inode.lock) {
   // W3: writers that filled blocks of the file before look again. Partner: the loads in write.cc.
   inode.removals.fetch_add(1, std::memory_order_release);
 
@@ -130,7 +131,6 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
   }
 
   const std::uint64_t old_size = inode.attributes.size;
-  HF_TRY(leave_windows(inode, plan.whole));
   forget_unrecorded(inode, plan.whole);
   note_change(inode);
   if (new_size) inode.attributes.size = *new_size;
@@ -143,7 +143,6 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
       !removed) {
     inode.attributes.size = old_size;
     inode.extents.forget();
-    refresh_windows(inode, commit.range());
     return removed;
   }
   HF_MARK("removal.blocks_are_out");
@@ -165,9 +164,21 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
   commit.remove_entries();
   if (on_pinned == OnPinned::detach) HF_TRY(track_pinned(inode, commit, plan.whole));
   detached.hand_over();
+  return {};
+}
+
+}  // namespace
+
+Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinned,
+                std::optional<std::uint64_t> new_size) {
+  const Plan plan = plan_of(cut, std::max(inode.core.format().cluster(), shown_unit(inode)));
+  // Before anything has moved: a window that cannot let go has changed nothing.
+  HF_TRY(leave_windows(inode, plan.whole));
+  Status taken = take_plan_out(inode, commit, plan, on_pinned, new_size);
+  // Also after a failure: what is still the file's is shown again, and nothing else.
   refresh_windows(inode, new_size ? PageRange{commit.range().first, kEndOfFile} : commit.range());
   HF_TRACE3(take_out, raw(inode.number), cut.begin, cut.end);
-  return {};
+  return taken;
 }
 
 }  // namespace holdfast::filesystem

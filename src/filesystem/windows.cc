@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "device/copy.h"
 #include "device/describe.h"
 #include "filesystem/allocation.h"
 #include "filesystem/lookup.h"
@@ -115,6 +116,26 @@ Status complete_grains(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
   return {};
 }
 
+// Large pages show what nobody has written yet beside what somebody has, past the end of the file too: zeros, not what
+// lay there before.
+Status zero_unwritten(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
+  bool zeroed = false;
+  for (PageIndex at = pages.first; at < pages.end;) {
+    HF_ASSIGN(const Found found, locate(inode, at));
+    const PageIndex end = std::min(at + found.count, pages.end);
+    if (found.kind == Found::Kind::unwritten) {
+      zeroed = true;
+      if (device::zero(inode.core.device().at(found.pfn), (end - at).bytes()) != device::CopyOutcome::done) {
+        return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be written", at.bytes()));
+      }
+    }
+    at = end;
+  }
+  // W3: a writer may have filled some of it before; it looks again. Partner: the loads in write.cc.
+  if (zeroed) inode.removals.fetch_add(1, std::memory_order_release);
+  return {};
+}
+
 // A new view of what the file is now. The extents are learnt first, so that it shows blocks from the start.
 Result<std::shared_ptr<window::View>> add_view(Inode& inode, PageRange pages, Access access) {
   Core& core = inode.core;
@@ -127,7 +148,10 @@ Result<std::shared_ptr<window::View>> add_view(Inode& inode, PageRange pages, Ac
     at += found.count;
   }
   if (!inode.windows) inode.windows = std::make_unique<InodeWindows>(inode);
-  if (core.device().geometry().page_bytes > kPageBytes) HF_TRY(complete_grains(inode, pages));
+  if (core.device().geometry().page_bytes > kPageBytes) {
+    HF_TRY(complete_grains(inode, pages));
+    if (!core.read_only()) HF_TRY(zero_unwritten(inode, pages));
+  }
   return inode.windows->all().add(faults, pages, access);
 }
 

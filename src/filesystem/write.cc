@@ -203,6 +203,7 @@ Status store_locked(Inode& inode, std::uint64_t offset, std::span<const std::byt
     if (found.kind == Found::Kind::unwritten) {
       inode.extents.mark_written(touched);
       note_written(inode, touched);
+      refresh_windows(inode, touched);
     }
     offset += part;
     bytes = bytes.subspan(part);

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -129,7 +130,10 @@ Service& service() {
 const Userfaultfd* fault_service() {
   // The threads and the descriptor are the parent's: a child starts over.
   [[maybe_unused]] static const bool registered = [] {
-    on_fork_in_child([] { service() = {}; });
+    on_fork_in_child([] {
+      service() = {};
+      new (&starting()) Mutex(LockRank::leaf);
+    });
     return true;
   }();
   const MutexLock lock(starting());

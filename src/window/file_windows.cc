@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/mark.h"
+#include "base/trace.h"
 #include "mapping/hold.h"
 
 namespace holdfast::window {
@@ -59,12 +60,12 @@ FileWindows::Wanted FileWindows::wanted_grains(const View& view, PageRange range
   const PageCount grain = view.grain();
   const Piece otherwise{view.faults() != nullptr ? Shows::absent : Shows::zeros, {}};
   const std::optional<FileSource::Grain> first = source_.whole_grain(range.first, grain);
-  const bool shown = first && (view.watches_device() || (view.faults() == nullptr && first->written));
+  const bool shown = first && (view.watches_device() || view.faults() == nullptr);
   if (!shown) return {{range.first, range.first + grain}, otherwise};
   PageRange part{range.first, range.first + grain};
   while (part.end < range.end && source_.place(part.end).kind == Place::Kind::block) {
     const std::optional<FileSource::Grain> next = source_.whole_grain(part.end, grain);
-    if (!next || next->pfn != first->pfn + part.count() || next->written != first->written) break;
+    if (!next || next->pfn != first->pfn + part.count()) break;
     part.end += grain;
   }
   return {part, {Shows::shared, first->pfn}};
@@ -111,7 +112,15 @@ void FileWindows::refresh_view(View& view, PageRange range) {
       }
       changes.emplace_back(now.range, then);
     });
-    for (const auto& [where, what] : changes) view.must_show(where, what);
+    for (const auto& [where, what] : changes) {
+      // What is absent may stay so: the next touch tries again.
+      const bool may_stay = view.pieces().find(where.first).piece.shows == Shows::absent;
+      if (!may_stay) {
+        view.must_show(where, what);
+      } else if (const Status shown = view.show(where, what); !shown) {
+        HF_TRACE1(window_stays_absent, where.first.raw());
+      }
+    }
     range.first = part.end;
   }
 }
@@ -121,16 +130,24 @@ void FileWindows::refresh(PageRange range) {
   for (View* const view : views_) refresh_view(*view, range);
 }
 
+Status FileWindows::leave_view(View& view, PageRange range) {
+  std::vector<PageRange> shown;
+  view.pieces().each(clip(rounded(range, view.grain()), view.pages()), [&shown](const Pieces::Found& part) {
+    if (part.piece.shows == Shows::shared) shown.push_back(part.range);
+  });
+  for (const PageRange part : shown) {
+    HF_TRY(view.show(part, {view.faults() != nullptr ? Shows::absent : Shows::zeros, {}}));
+  }
+  return {};
+}
+
 Status FileWindows::leave(PageRange range) {
   const MutexLock lock(lock_);
   for (View* const view : views_) {
-    std::vector<PageRange> shown;
-    view->pieces().each(clip(rounded(range, view->grain()), view->pages()), [&shown](const Pieces::Found& part) {
-      if (part.piece.shows == Shows::shared) shown.push_back(part.range);
-    });
-    for (const PageRange part : shown) {
-      HF_TRY(view->show(part, {view->faults() != nullptr ? Shows::absent : Shows::zeros, {}}));
-    }
+    Status left = leave_view(*view, range);
+    if (left) continue;
+    for (View* const again : views_) refresh_view(*again, range);
+    return left;
   }
   HF_MARK("window.left");
   return {};

@@ -61,7 +61,7 @@ class FileWindows final : public mapping::TranslationRemover {
   Status populate(View& view, PageRange range, bool fill);
 
  private:
-  enum class Installed : std::uint8_t { done, changed, moving };
+  enum class Installed : std::uint8_t { done, changed, moving, failed };
   struct Wanted {
     PageRange range;
     Piece piece;
@@ -75,13 +75,15 @@ class FileWindows final : public mapping::TranslationRemover {
   Wanted wanted(const View& view, PageRange range) const;
   Wanted wanted_grains(const View& view, PageRange range) const;
   void refresh_view(View& view, PageRange range) HF_REQUIRES(lock_);
+  Status leave_view(View& view, PageRange range) HF_REQUIRES(lock_);
   PageRange written_around(const View& view, PageIndex index) const;
   Shown tracked_around(const View& view, PageIndex index, PageRange run) const HF_REQUIRES(lock_);
   // The caller is inside a Hold of the unit that is not overrun.
   Installed install(View& view, PageIndex index, PageRange run) HF_REQUIRES(lock_);
   Status serve_block(View& view, PageIndex index, Access access);
   void serve_hole(View& view, PageIndex index);
-  void refuse(View& view, PageIndex index);
+  // Unless the file has become another there than the `found` that could not be served.
+  void refuse(View& view, PageIndex index, Place::Kind found);
 
   FileSource& source_;
   device::Device& device_;

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include "base/atomic.h"
+#include "base/fork.h"
 #include "base/mutex.h"
 
 namespace holdfast::window {
@@ -39,6 +42,14 @@ const List* replace(Change change) {
 }  // namespace
 
 void list_view(View& view) {
+  // A child has no windows, and whoever held the mutex is not there.
+  [[maybe_unused]] static const bool registered = [] {
+    on_fork_in_child([] {
+      current.store(nullptr, std::memory_order_relaxed);
+      new (&changes()) Mutex(LockRank::leaf);
+    });
+    return true;
+  }();
   const Listed listed{view.begin(), view.begin() + view.length(), &view};
   const List* const old = replace([&listed](List& list) {
     const auto at =

@@ -116,9 +116,9 @@ FileWindows::Installed FileWindows::install(View& view, PageIndex index, PageRan
       return Installed::moving;
     case ENOENT:
       return Installed::changed;
-    default:
-      HF_CHECK(false, "translations at {} cannot be made: errno {}", static_cast<void*>(view.address(index)), code);
-      __builtin_unreachable();
+    default:  // the page is not in the carrier, or its memory is broken
+      HF_TRACE2(window_install_failed, index.raw(), code);
+      return Installed::failed;
   }
 }
 
@@ -155,8 +155,21 @@ Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
   const MutexLock lock(lock_);
   if (hold->overrun()) return {};
   refresh_view(view, run);
-  if (install(view, index, run) != Installed::done) return Error(EAGAIN, device_.name(), "the window is changing");
-  return {};
+  switch (install(view, index, run)) {
+    case Installed::done:
+      return {};
+    case Installed::failed:
+      return Error(EIO, device_.name(), "the memory cannot be shown");
+    case Installed::changed:
+      // It could not be shown (see refresh_view), or it changed.
+      if (view.watches_device() && view.pieces().find(index).piece.shows != Shows::shared) {
+        return Error(ENOMEM, device_.name(), "the window cannot change");
+      }
+      break;
+    case Installed::moving:
+      break;
+  }
+  return Error(EAGAIN, device_.name(), "the window is changing");
 }
 
 void FileWindows::serve_hole(View& view, PageIndex index) {
@@ -184,10 +197,12 @@ void FileWindows::serve_hole(View& view, PageIndex index) {
   view.must_show(hole, {Shows::zeros, {}});
 }
 
-void FileWindows::refuse(View& view, PageIndex index) {
+void FileWindows::refuse(View& view, PageIndex index, Place::Kind found) {
   const PageIndex first(round_down(index.raw(), view.grain().raw()));
   const MutexLock lock(lock_);
   HF_TRACE1(window_refuse, index.raw());
+  const bool given_up = view.pieces().find(index).piece.shows == Shows::nothing;
+  if (given_up || source_.place(index).kind != found) return view.wake({index, index + PageCount(1)});
   view.must_show({first, first + view.grain()}, {Shows::past_end, {}});
 }
 
@@ -198,7 +213,7 @@ void FileWindows::serve(View& view, const Touch& touch) {
     const Place place = source_.place(index);
     switch (place.kind) {
       case Place::Kind::unknown:
-        if (!source_.learn(index)) return refuse(view, index);
+        if (!source_.learn(index)) return refuse(view, index, place.kind);
         continue;
       case Place::Kind::past_end: {
         const MutexLock lock(lock_);
@@ -218,12 +233,16 @@ void FileWindows::serve(View& view, const Touch& touch) {
       case EAGAIN:
         std::this_thread::yield();
         continue;
-      case ENXIO:  // it shrank, or became a hole, meanwhile
+      case ENXIO:  // it shrank, or became a hole, meanwhile; a large page that has holes cannot be shown
+        if (view.grain() > PageCount(1) && source_.place(index).kind == place.kind) {
+          return refuse(view, index, place.kind);
+        }
+        continue;
       case EINTR:
       case ETIMEDOUT:
         continue;
       default:
-        return refuse(view, index);
+        return refuse(view, index, place.kind);
     }
   }
 }
@@ -250,6 +269,15 @@ Status FileWindows::populate(View& view, PageRange range, bool fill) {
     refresh_view(view, part);
     while (at < part.end) {
       const Pieces::Found shown = view.pieces().find(at);
+      if (shown.piece.shows == Shows::nothing) {
+        at = std::min(shown.range.end, part.end);
+        continue;
+      }
+      if (shown.piece.shows == Shows::past_end) return Error(ENOMEM, device_.name(), "the window cannot change");
+      const PageIndex grain(round_down(at.raw(), view.grain().raw()));
+      if (view.grain() > PageCount(1) && !source_.whole_grain(grain, view.grain())) {
+        return Error(EOPNOTSUPP, device_.name(), "the file does not lie on whole pages of the carrier there");
+      }
       const Shown run = tracked_around(view, at, clip(part, shown.range));
       if (run.range.empty()) break;  // changed: from the top
       if (!view.watches_device()) {

@@ -26,6 +26,13 @@ constexpr int kCollapse = 25;
 
 std::atomic<std::size_t> mappings{0};
 
+// Pages that stay in a file stay there; anonymous ones are gone.
+void drop_translations(std::byte* at, std::size_t length) {
+  if (madvise(at, length, MADV_DONTNEED) == 0) return;
+  HF_CHECK(errno == EINVAL && madvise(at, length, kDontneedLocked) == 0, "translations at {} cannot be removed: {}",
+           static_cast<void*>(at), device::describe_errno(errno));
+}
+
 bool can_be_watched(const device::Device& device) {
   switch (device.geometry().kind) {
     case device::Kind::memory:
@@ -121,8 +128,11 @@ int View::put_shared(std::byte* at, std::size_t length, Pfn pfn) {
     return code != 0 ? code : device::keep_private(at, length);
   }
   return move_in(at, length, [this, length, &map](std::byte* where) {
-    const int code = map(where);
-    return code != 0 ? code : faults_->watch_shared(where, length);
+    int code = map(where);
+    if (code == 0) code = faults_->watch_shared(where, length);
+    // mlockall(MCL_FUTURE) brings pages as soon as they are mapped: before anybody watched.
+    if (code == 0) drop_translations(where, length);
+    return code;
   });
 }
 
@@ -139,7 +149,10 @@ int View::put_anonymous(std::byte* at, std::size_t length, Shows shows) {
   }
   return move_in(at, length, [&](std::byte* where) {
     if (const int code = map(where, length, protection()); code != 0) return code;
-    return shows == Shows::zeros ? faults_->arm_zeros(where, length) : faults_->watch_absent(where, length);
+    if (shows == Shows::zeros) return faults_->arm_zeros(where, length);
+    const int code = faults_->watch_absent(where, length);
+    if (code == 0) drop_translations(where, length);  // as above
+    return code;
   });
 }
 
@@ -175,12 +188,8 @@ Status View::show(PageRange range, Piece piece) {
 }
 
 void View::remove_translations(PageRange range) {
-  std::byte* const at = address(range.first);
-  const std::size_t length = range.count().bytes();
   HF_MARK("window.zap");
-  if (madvise(at, length, MADV_DONTNEED) == 0) return;
-  HF_CHECK(errno == EINVAL && madvise(at, length, kDontneedLocked) == 0, "translations at {} cannot be removed: {}",
-           static_cast<void*>(at), device::describe_errno(errno));
+  drop_translations(address(range.first), range.count().bytes());
 }
 
 void View::zap(PageRange range) {

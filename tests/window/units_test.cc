@@ -89,5 +89,20 @@ TEST_F(Units, OfHugePages) {
   EXPECT_EQ(contents(file, 3 * MiB, 1), "\2");
 }
 
+// A unit of which only a part has blocks cannot be shown: that is said, or a bus error, and never an endless fault.
+TEST_F(Units, APartOfAHugePageIsRefused) {
+  const HugePages pages(64);
+  if (!pages.missing().empty()) HF_SKIP_CAPABILITY("hugetlb", pages.missing());
+  open_pool(Carriage::hugetlb, 64 * MiB);
+  File file = make_file("/a", "");
+  file.allocate(0, 3 * MiB, Allocate::keep_size).value();
+  Window window = file.map(0, 4 * MiB).value();
+  file.truncate(4 * MiB).value();
+  const bool refused = dies_of_bus_error(window.data() + 2 * MiB);
+  if (!refused) {
+    EXPECT_EQ(window.data()[2 * MiB], std::byte{0});
+  }
+}
+
 }  // namespace
 }  // namespace holdfast::test

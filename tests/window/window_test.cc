@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/fault_point.h"
 #include "support/child.h"
 #include "support/hugetlb.h"
 #include "support/pool_fixture.h"
@@ -182,6 +183,76 @@ TEST_P(Windows, AWindowKeepsTheFileOpenAndUnmountNamesIt) {
   EXPECT_EQ(text(window, 0, 10), pattern(grain()).substr(0, 10));
   fs().unlink("/a").value();
   EXPECT_EQ(text(window, 0, 10), pattern(grain()).substr(0, 10));
+}
+
+TEST_P(Windows, PopulatePassesOverWhatWasUnmapped) {
+  File file = make_file("/a", pattern(4 * grain()));
+  Window window = file.map(0, 4 * grain()).value();
+  window.unmap(grain(), grain()).value();
+  window.populate(0, 4 * grain()).value();
+  EXPECT_TRUE(dies_of_segmentation(window.data() + grain()));
+  EXPECT_EQ(text(window, 3 * grain(), 10), pattern(4 * grain()).substr(3 * grain(), 10));
+}
+
+TEST_P(Windows, PartOfAPageThatIsWrittenIntoAHoleIsSeen) {
+  File file = make_file("/a", "");
+  file.truncate(2 * grain()).value();
+  const Window window = file.map(0, 2 * grain(), {.access = Access::read}).value();
+  EXPECT_EQ(text(window, grain() + 90, 20), std::string(20, '\0'));
+  write(file, grain() + 100, "part");
+  EXPECT_EQ(text(window, grain() + 98, 8), std::string("\0\0part\0\0", 8));
+  write(file, grain() + 102, "RT");
+  EXPECT_EQ(text(window, grain() + 100, 4), "paRT");
+}
+
+TEST_P(Windows, NothingOfAnotherFileIsShownPastTheEnd) {
+  make_file("/old", std::string(8 * grain(), 'o'));
+  fs().unlink("/old").value();
+  fs().sync().value();
+  File file = make_file("/a", pattern(100));
+  file.allocate(0, 2 * grain(), Allocate::keep_size).value();
+  const Result<Window> window = file.map(0, 2 * grain());
+  if (!window) {
+    EXPECT_EQ(code_of(window), EOPNOTSUPP) << "a small file need not lie on a large page";
+    return;
+  }
+  EXPECT_TRUE(text(*window, 100, grain() - 100) == std::string(grain() - 100, '\0'));
+  file.truncate(2 * grain()).value();
+  EXPECT_TRUE(text(*window, 100, 2 * grain() - 100) == std::string(2 * grain() - 100, '\0'));
+}
+
+// A window that cannot let go of what leaves: the file stays as it is, and so does what the window shows.
+TEST_P(Windows, ADetachThatAWindowRefusesChangesNothing) {
+  if (GetParam() == Carriage::disk_file) return;  // there the translations go by a step that does not fail
+  File file = make_file("/a", pattern(4 * grain()));
+  const Window window = file.map(0, 4 * grain(), {.populate = true}).value();
+  const Pin pin = file.pin(2 * grain(), grain(), {.access = Access::write}).value();
+  fault_point::arm("window.show", 1);
+  EXPECT_EQ(code_of(file.truncate(grain(), {.on_pinned = OnPinned::detach})), ENOMEM);
+  fault_point::disarm_all();
+  EXPECT_EQ(file.size(), 4 * grain());
+  EXPECT_TRUE(contents(file, 0, 4 * grain()) == pattern(4 * grain()));
+  EXPECT_TRUE(text(window, 0, 4 * grain()) == pattern(4 * grain()));
+  EXPECT_EQ(fs().space().quarantined, 0U);
+  file.truncate(grain(), {.on_pinned = OnPinned::detach}).value();
+  EXPECT_GT(fs().space().quarantined, 0U);
+}
+
+// mlockall(MCL_FUTURE) brings pages at mmap: windows must not show what nobody tracks.
+TEST_P(Windows, LockedMemoryIsNotBroughtBehindOurBack) {
+  if (mlockall(MCL_FUTURE) != 0) HF_SKIP_CAPABILITY("mlock", "mlockall is refused");
+  File file = make_file("/a", pattern(2 * grain()));
+  file.truncate(4 * grain()).value();
+  {
+    const Window window = file.map(0, 4 * grain()).value();
+    EXPECT_EQ(text(window, 3 * grain(), 4), std::string(4, '\0'));
+    write(file, 3 * grain(), "seen");
+    EXPECT_EQ(text(window, 3 * grain(), 4), "seen");
+    file.punch(0, grain()).value();
+    EXPECT_EQ(text(window, 0, 4), std::string(4, '\0'));
+    EXPECT_EQ(text(window, grain(), 4), pattern(2 * grain()).substr(grain(), 4));
+  }
+  munlockall();
 }
 
 TEST_P(Windows, AForkedChildHasNone) {
