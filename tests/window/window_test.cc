@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <holdfast/holdfast.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -243,14 +244,16 @@ TEST_P(Windows, LockedMemoryIsNotBroughtBehindOurBack) {
   if (mlockall(MCL_FUTURE) != 0) HF_SKIP_CAPABILITY("mlock", "mlockall is refused");
   File file = make_file("/a", pattern(2 * grain()));
   file.truncate(4 * grain()).value();
-  {
-    const Window window = file.map(0, 4 * grain()).value();
-    EXPECT_EQ(text(window, 3 * grain(), 4), std::string(4, '\0'));
+  if (const Result<Window> window = file.map(0, 4 * grain())) {
+    EXPECT_EQ(text(*window, 3 * grain(), 4), std::string(4, '\0'));
     write(file, 3 * grain(), "seen");
-    EXPECT_EQ(text(window, 3 * grain(), 4), "seen");
+    EXPECT_EQ(text(*window, 3 * grain(), 4), "seen");
     file.punch(0, grain()).value();
-    EXPECT_EQ(text(window, 0, 4), std::string(4, '\0'));
-    EXPECT_EQ(text(window, grain(), 4), pattern(2 * grain()).substr(grain(), 4));
+    EXPECT_EQ(text(*window, 0, 4), std::string(4, '\0'));
+    EXPECT_EQ(text(*window, grain(), 4), pattern(2 * grain()).substr(grain(), 4));
+  } else {
+    // More than an ordinary user may lock (RLIMIT_MEMLOCK).
+    EXPECT_TRUE(geteuid() != 0 && (code_of(window) == EAGAIN || code_of(window) == ENOMEM)) << code_of(window);
   }
   munlockall();
 }
