@@ -96,6 +96,16 @@ constexpr PageIndex page_holding(std::uint64_t file_offset) { return PageIndex(f
 constexpr PageIndex page_after(std::uint64_t file_end) { return PageIndex((file_end + kPageBytes - 1) >> kPageShift); }
 constexpr PageCount pages_covering(std::uint64_t bytes) { return PageCount((bytes + kPageBytes - 1) >> kPageShift); }
 
+// What both hold.
+constexpr PageRange clip(PageRange range, PageRange to) {
+  return {range.first < to.first ? to.first : range.first, range.end < to.end ? range.end : to.end};
+}
+// Out to multiples of `unit`; kEndOfFile stays what it is.
+constexpr PageRange round_out(PageRange range, PageCount unit) {
+  return {PageIndex(round_down(range.first.raw(), unit.raw())),
+          range.end == kEndOfFile ? range.end : PageIndex(round_up(range.end.raw(), unit.raw()))};
+}
+
 // Every page that holds a byte of [offset, offset + length).
 constexpr PageRange pages_touched(std::uint64_t offset, std::uint64_t length) {
   return length == 0 ? PageRange{page_holding(offset), page_holding(offset)}

@@ -99,27 +99,20 @@ td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}.back
 td.met{color:#1a7f37}td.missed{color:#cf222e;font-weight:600}p.note{color:#57606a}
 )";
 
+// Three digits, in the largest unit that it fills.
+std::string scaled(double value, double step, const std::array<const char*, 4>& units) {
+  std::size_t unit = 0;
+  while (value >= step && unit + 1 < units.size()) {
+    value /= step;
+    ++unit;
+  }
+  return fmt::format("{:.3g} {}", value, units.at(unit));
+}
+
 }  // namespace
 
-std::string human_time(double nanoseconds) {
-  constexpr std::array kUnits = {"ns", "us", "ms", "s"};
-  std::size_t unit = 0;
-  while (nanoseconds >= 1000 && unit + 1 < kUnits.size()) {
-    nanoseconds /= 1000;
-    ++unit;
-  }
-  return fmt::format("{:.3g} {}", nanoseconds, kUnits.at(unit));
-}
-
-std::string human_bytes(double bytes) {
-  constexpr std::array kUnits = {"B", "KiB", "MiB", "GiB"};
-  std::size_t unit = 0;
-  while (bytes >= 1024 && unit + 1 < kUnits.size()) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return fmt::format("{:.3g} {}", bytes, kUnits.at(unit));
-}
+std::string human_time(double nanoseconds) { return scaled(nanoseconds, 1000, {"ns", "us", "ms", "s"}); }
+std::string human_bytes(double bytes) { return scaled(bytes, 1024, {"B", "KiB", "MiB", "GiB"}); }
 
 std::string machine_description() {
   utsname name{};

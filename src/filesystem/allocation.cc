@@ -6,7 +6,6 @@
 #include <memory>
 
 #include "base/mark.h"
-#include "device/copy.h"
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
 #include "filesystem/removal.h"
@@ -36,10 +35,7 @@ Status allocate_once(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   // Large pages show new blocks beside old ones: see zero_unwritten in windows.cc.
   const bool shown_at_once = shown_unit(inode) > PageCount(1);
   for (const Extent& extent : added) {
-    if (shown_at_once &&
-        device::zero(inode.core.device().at(extent.pfn), extent.count.bytes()) != device::CopyOutcome::done) {
-      return Error(EIO, inode.path_hint(), fmt::format("the memory of page {:#x} cannot be written", extent.pfn.raw()));
-    }
+    if (shown_at_once) HF_TRY(zero_device(inode, extent.pfn, 0, extent.count.bytes()));
     inode.extents.add(extent);
   }
   refresh_windows(inode, range);

@@ -1,10 +1,8 @@
 #include "filesystem/growth.h"
 
 #include <algorithm>
-#include <cerrno>
 
 #include "base/mark.h"
-#include "device/copy.h"
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
 #include "filesystem/record.h"
@@ -26,12 +24,8 @@ Status reveal(Inode& inode, std::uint64_t end) {
     HF_ASSIGN(const Found found, locate(inode, at));
     const PageCount count(std::min(found.count.raw(), (stop - at).raw()));
     if (found.kind == Found::Kind::unwritten) {
-      if (device::zero(inode.core.device().at(found.pfn), count.bytes()) != device::CopyOutcome::done) {
-        return Error(EIO, inode.path_hint(), "device memory cannot be written");
-      }
-      inode.extents.mark_written({at, at + count});
-      note_written(inode, {at, at + count});
-      refresh_windows(inode, {at, at + count});
+      HF_TRY(zero_device(inode, found.pfn, 0, count.bytes()));
+      mark_written(inode, {at, at + count});
     }
     at += count;
   }

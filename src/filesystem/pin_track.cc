@@ -5,12 +5,11 @@
 #include <cerrno>
 
 #include "base/mark.h"
-#include "device/copy.h"
 #include "filesystem/allocation.h"
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
 #include "filesystem/record.h"
-#include "filesystem/windows.h"
+#include "filesystem/removal.h"
 #include "mapping/hold.h"
 
 namespace holdfast::filesystem {
@@ -36,12 +35,8 @@ Status convert(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
     const PageIndex end = std::min(at + found.count, range.end);
     if (found.kind == Found::Kind::unwritten) {
       HF_MARK("pin.zeroes");
-      if (device::zero(inode.core.device().at(found.pfn), (end - at).bytes()) != device::CopyOutcome::done) {
-        return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be written", at.bytes()));
-      }
-      inode.extents.mark_written({at, end});
-      note_written(inode, {at, end});
-      refresh_windows(inode, {at, end});
+      HF_TRY(zero_device(inode, found.pfn, 0, (end - at).bytes()));
+      mark_written(inode, {at, end});
     }
     at = end;
   }

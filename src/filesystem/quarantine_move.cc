@@ -30,10 +30,6 @@ struct Move {
   PageIndex to_index;
 };
 
-PageRange to_clusters(PageRange range, std::uint64_t cluster) {
-  return {PageIndex(round_down(range.first.raw(), cluster)), PageIndex(round_up(range.end.raw(), cluster))};
-}
-
 // The device pages of a cluster of the file, of which some may be holes to the file. nullopt: all are.
 Result<std::optional<Extent>> cluster_at(Inode& inode, PageRange cluster) HF_REQUIRES(inode.lock) {
   for (PageIndex at = cluster.first; at < cluster.end;) {
@@ -68,7 +64,7 @@ Status QuarantineMove::find_runs(PageRange leaving) {
   const std::uint64_t cluster = inode_.core.format().cluster().raw();
   for (const Extent& extent : extents) {
     for (const layout::BusyPages& busy : commit_.busy(extent.index, extent.pfn, extent.count)) {
-      const PageRange range = to_clusters({busy.index, busy.index + busy.count}, cluster);
+      const PageRange range = round_out({busy.index, busy.index + busy.count}, PageCount(cluster));
       if (!runs_.empty() && runs_.back().range.end >= range.first) {
         runs_.back().range.end = std::max(runs_.back().range.end, range.end);
       } else {
@@ -91,7 +87,7 @@ Status QuarantineMove::find_runs(PageRange leaving) {
 Status QuarantineMove::find_copies(Bytes edge) {
   inode_.lock.assert_held();
   const std::uint64_t cluster = inode_.core.format().cluster().raw();
-  const PageRange touched = to_clusters({page_holding(edge.first), page_after(edge.second)}, cluster);
+  const PageRange touched = round_out({page_holding(edge.first), page_after(edge.second)}, PageCount(cluster));
   for (PageIndex at = touched.first; at < touched.end; at += PageCount(cluster)) {
     const PageRange whole{at, at + PageCount(cluster)};
     if (!copies_.empty() && copies_.back().range == whole) continue;  // both edges in one cluster

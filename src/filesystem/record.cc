@@ -5,16 +5,14 @@
 
 #include "filesystem/core.h"
 #include "filesystem/times.h"
+#include "filesystem/windows.h"
 
 namespace holdfast::filesystem {
 namespace {
 
 constexpr std::size_t kRangesMax = 64;
 
-}  // namespace
-
-void note_written(Inode& inode, PageRange range) {
-  if (range.empty()) return;
+void note_written(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   std::vector<PageRange>& notes = inode.unrecorded;
   // A file that grows extends its last note.
   if (!notes.empty() && notes.back().end == range.first) {
@@ -35,6 +33,15 @@ void note_written(Inode& inode, PageRange range) {
     *first = range;
     notes.erase(first + 1, last);
   }
+}
+
+}  // namespace
+
+void mark_written(Inode& inode, PageRange range) {
+  if (range.empty()) return;
+  inode.extents.mark_written(range);
+  note_written(inode, range);
+  refresh_windows(inode, range);
 }
 
 void forget_unrecorded(Inode& inode, PageRange range) {

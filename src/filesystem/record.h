@@ -9,8 +9,8 @@
 
 namespace holdfast::filesystem {
 
-// Pages of the range, unwritten until now, hold data.
-void note_written(Inode& inode, PageRange range) HF_REQUIRES(inode.lock);
+// Pages of the range, unwritten until now, hold data: known here at once, to the windows too, and noted for the format.
+void mark_written(Inode& inode, PageRange range) HF_REQUIRES(inode.lock);
 // The range leaves the file: nothing of it is to be recorded any more.
 void forget_unrecorded(Inode& inode, PageRange range) HF_REQUIRES(inode.lock);
 

@@ -50,11 +50,6 @@ Plan plan_of(Cut cut, PageCount cluster) {
   return plan;
 }
 
-Status zero_device(Inode& inode, Pfn pfn, std::uint64_t offset, std::uint64_t length) {
-  if (device::zero(inode.core.device().at(pfn) + offset, length) == device::CopyOutcome::done) return {};
-  return Error(EIO, inode.path_hint(), fmt::format("the memory of page {:#x} cannot be written", pfn.raw()));
-}
-
 }  // namespace
 
 PageRange range_to_break(const Inode& inode, Cut cut, OnPinned on_pinned) {
@@ -66,6 +61,11 @@ PageRange range_to_break(const Inode& inode, Cut cut, OnPinned on_pinned) {
     if (range.end != kEndOfFile) range.end = PageIndex(round_up(range.end.raw(), cluster));
   }
   return range;
+}
+
+Status zero_device(const Inode& inode, Pfn pfn, std::uint64_t offset, std::uint64_t length) {
+  if (device::zero(inode.core.device().at(pfn) + offset, length) == device::CopyOutcome::done) return {};
+  return Error(EIO, inode.path_hint(), fmt::format("the memory of page {:#x} cannot be written", pfn.raw()));
 }
 
 Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) {

@@ -42,6 +42,8 @@ inline constexpr std::uint32_t kExtentsAtATime = 256;
 Status remove_in_steps(Inode& inode, PageRange range, bool shrinks = false, PageRange past_the_end = {},
                        std::unique_ptr<Handle> handle = nullptr) HF_REQUIRES(inode.lock);
 
+// Stores zeros over the memory from byte `offset` of the page on. EIO.
+Status zero_device(const Inode& inode, Pfn pfn, std::uint64_t offset, std::uint64_t length);
 // Stores zeros over the written bytes of [begin, end). Holes and unwritten blocks are zeros already. EIO.
 Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) HF_REQUIRES(inode.lock);
 

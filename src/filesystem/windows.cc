@@ -4,11 +4,11 @@
 #include <cerrno>
 #include <utility>
 
-#include "device/copy.h"
 #include "device/describe.h"
 #include "filesystem/allocation.h"
 #include "filesystem/lookup.h"
 #include "filesystem/pin_track.h"
+#include "filesystem/removal.h"
 #include "window/fault_server.h"
 #include "window/registry.h"
 
@@ -125,9 +125,7 @@ Status zero_unwritten(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
     const PageIndex end = std::min(at + found.count, pages.end);
     if (found.kind == Found::Kind::unwritten) {
       zeroed = true;
-      if (device::zero(inode.core.device().at(found.pfn), (end - at).bytes()) != device::CopyOutcome::done) {
-        return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be written", at.bytes()));
-      }
+      HF_TRY(zero_device(inode, found.pfn, 0, (end - at).bytes()));
     }
     at = end;
   }
@@ -137,10 +135,9 @@ Status zero_unwritten(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
 }
 
 // A new view of what the file is now. The extents are learnt first, so that it shows blocks from the start.
-Result<std::shared_ptr<window::View>> add_view(Inode& inode, PageRange pages, Access access) {
+Result<std::shared_ptr<window::View>> add_view(Inode& inode, const window::Userfaultfd* faults, PageRange pages,
+                                               Access access) {
   Core& core = inode.core;
-  // A pool that nobody writes changes nothing: it needs no faults.
-  const window::Userfaultfd* const faults = core.read_only() ? nullptr : window::fault_service();
   const MutexLock lock(inode.lock);
   const PageIndex end = std::min(pages.end, page_after(inode.attributes.size));
   for (PageIndex at = pages.first; at < end;) {
@@ -177,7 +174,7 @@ Status fill_all(Inode& inode, PageRange pages, Access access) {
 PageRange eager(const window::View& view, const device::Device& device, std::uint64_t size) {
   const PageIndex first = view.pages().first;
   const bool large = device.geometry().page_bytes >= kOrder2M.pages().bytes();
-  const PageCount count = large ? view.grain() : PageCount(16);
+  const PageCount count = large ? view.grain() : window::kPagesAround;
   return {first, std::min({first + count, view.pages().end, page_after(size)})};
 }
 
@@ -189,12 +186,13 @@ Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file,
   const device::Device& device = inode.core.device();
   const std::uint64_t grain = device.geometry().page_bytes;
   const PageRange pages{page_holding(request.offset), page_after(round_up(request.offset + request.length, grain))};
-  const bool no_faults = inode.core.read_only() || window::fault_service() == nullptr;
-  if (no_faults) HF_TRY(fill_all(inode, pages, request.access));
-  HF_ASSIGN(std::shared_ptr<window::View> view, add_view(inode, pages, request.access));
+  // A pool that nobody writes changes nothing: it needs no faults.
+  const window::Userfaultfd* const faults = inode.core.read_only() ? nullptr : window::fault_service();
+  if (faults == nullptr) HF_TRY(fill_all(inode, pages, request.access));
+  HF_ASSIGN(std::shared_ptr<window::View> view, add_view(inode, faults, pages, request.access));
   view->owner = file;
   window::list_view(*view);
-  if (no_faults) return view;
+  if (faults == nullptr) return view;
   const std::uint64_t size = inode.size.load(std::memory_order_acquire);
   const PageRange now =
       request.populate ? PageRange{pages.first, std::min(pages.end, page_after(size))} : eager(*view, device, size);
@@ -220,10 +218,7 @@ PageCount shown_unit(const Inode& inode) {
   return shown ? grain : PageCount(1);
 }
 
-PageRange out_to_shown_units(const Inode& inode, PageRange range) {
-  const std::uint64_t unit = shown_unit(inode).raw();
-  return {PageIndex(round_down(range.first.raw(), unit)), PageIndex(round_up(range.end.raw(), unit))};
-}
+PageRange out_to_shown_units(const Inode& inode, PageRange range) { return round_out(range, shown_unit(inode)); }
 
 void refresh_windows(Inode& inode, PageRange range) {
   if (__builtin_expect(inode.windows != nullptr, 0)) inode.windows->all().refresh(range);

@@ -16,7 +16,6 @@
 #include "filesystem/record.h"
 #include "filesystem/times.h"
 #include "filesystem/user_bytes.h"
-#include "filesystem/windows.h"
 #include "mapping/hold.h"
 
 namespace holdfast::filesystem {
@@ -137,11 +136,7 @@ class FreshWrite {
     HF_TRY(reveal(inode_, begin_));
     HF_TRY(store_locked(inode_, begin_, std::span(head_).first(full_begin_ - begin_)));
     HF_TRY(store_locked(inode_, full_end_, std::span(tail_).first(end_ - full_end_)));
-    for (const PageRange& run : unwritten_) {
-      inode_.extents.mark_written(run);
-      note_written(inode_, run);
-      refresh_windows(inode_, run);
-    }
+    for (const PageRange& run : unwritten_) mark_written(inode_, run);
     note_change(inode_);
     inode_.attributes_unrecorded = true;
     grow_to(inode_, end_);
@@ -200,11 +195,7 @@ Status store_locked(Inode& inode, std::uint64_t offset, std::span<const std::byt
     }
     if (outcome == device::CopyOutcome::done) outcome = device::store(block + inside, bytes.data(), part);
     if (outcome != device::CopyOutcome::done) return cannot_store(inode, offset);
-    if (found.kind == Found::Kind::unwritten) {
-      inode.extents.mark_written(touched);
-      note_written(inode, touched);
-      refresh_windows(inode, touched);
-    }
+    if (found.kind == Found::Kind::unwritten) mark_written(inode, touched);
     offset += part;
     bytes = bytes.subspan(part);
   }

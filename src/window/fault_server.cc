@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): sigset_t is POSIX
-#include <sys/eventfd.h>
 
 #include <array>
 #include <atomic>
@@ -57,9 +56,8 @@ class Server {
   [[noreturn]] void read() {
     pthread_setname_np(pthread_self(), "holdfast-fault");
     std::array<Touch, 16> touches;
-    const int never = eventfd(0, EFD_CLOEXEC);
     for (;;) {
-      const std::size_t count = faults_->read(touches, never);
+      const std::size_t count = faults_->read(touches);
       for (std::size_t i = 0; i < count; ++i) take(touches.at(i));
     }
   }

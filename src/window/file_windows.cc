@@ -11,18 +11,6 @@
 #include "mapping/hold.h"
 
 namespace holdfast::window {
-namespace {
-
-PageRange clip(PageRange range, PageRange to) { return {std::max(range.first, to.first), std::min(range.end, to.end)}; }
-
-// Out to whole grains.
-PageRange rounded(PageRange range, PageCount grain) {
-  return {PageIndex(round_down(range.first.raw(), grain.raw())),
-          range.end == kEndOfFile ? range.end : PageIndex(round_up(range.end.raw(), grain.raw()))};
-}
-
-}  // namespace
-
 FileWindows::FileWindows(FileSource& source, device::Device& device) : source_(source), device_(device) {
   source_.mapping().set_translation_remover(this);
 }
@@ -58,10 +46,9 @@ bool FileWindows::empty() const {
 // The same where the carrier's pages are large: whole ones are shown, others are not.
 FileWindows::Wanted FileWindows::wanted_grains(const View& view, PageRange range) const {
   const PageCount grain = view.grain();
-  const Piece otherwise{view.faults() != nullptr ? Shows::absent : Shows::zeros, {}};
   const std::optional<FileSource::Grain> first = source_.whole_grain(range.first, grain);
   const bool shown = first && (view.watches_device() || view.faults() == nullptr);
-  if (!shown) return {{range.first, range.first + grain}, otherwise};
+  if (!shown) return {{range.first, range.first + grain}, view.nothing_yet()};
   PageRange part{range.first, range.first + grain};
   while (part.end < range.end && source_.place(part.end).kind == Place::Kind::block) {
     const std::optional<FileSource::Grain> next = source_.whole_grain(part.end, grain);
@@ -88,11 +75,11 @@ FileWindows::Wanted FileWindows::wanted(const View& view, PageRange range) const
     case Place::Kind::unknown:
       break;
   }
-  return {part, {view.faults() != nullptr ? Shows::absent : Shows::zeros, {}}};
+  return {part, view.nothing_yet()};
 }
 
 void FileWindows::refresh_view(View& view, PageRange range) {
-  range = clip(rounded(range, view.grain()), view.pages());
+  range = clip(round_out(range, view.grain()), view.pages());
   while (!range.empty()) {
     const auto [part, piece] = wanted(view, range);
     const bool hole = source_.place(part.first).kind == Place::Kind::hole;
@@ -131,13 +118,7 @@ void FileWindows::refresh(PageRange range) {
 }
 
 Status FileWindows::leave_view(View& view, PageRange range) {
-  std::vector<PageRange> shown;
-  view.pieces().each(clip(rounded(range, view.grain()), view.pages()), [&shown](const Pieces::Found& part) {
-    if (part.piece.shows == Shows::shared) shown.push_back(part.range);
-  });
-  for (const PageRange part : shown) {
-    HF_TRY(view.show(part, {view.faults() != nullptr ? Shows::absent : Shows::zeros, {}}));
-  }
+  for (const PageRange part : view.shared_parts(range)) HF_TRY(view.show(part, view.nothing_yet()));
   return {};
 }
 

@@ -28,6 +28,9 @@
 
 namespace holdfast::window {
 
+// Served with the page that was touched: on 4 KiB memory a fault costs 2 us and a page 80 ns.
+inline constexpr PageCount kPagesAround{16};
+
 class FileWindows final : public mapping::TranslationRemover {
  public:
   // Tells the mapping to remove translations here. `source` outlives it.
@@ -80,6 +83,7 @@ class FileWindows final : public mapping::TranslationRemover {
   Shown tracked_around(const View& view, PageIndex index, PageRange run) const HF_REQUIRES(lock_);
   // The caller is inside a Hold of the unit that is not overrun.
   Installed install(View& view, PageIndex index, PageRange run) HF_REQUIRES(lock_);
+  Status check_grain(const View& view, PageIndex index) const;
   Status serve_block(View& view, PageIndex index, Access access);
   void serve_hole(View& view, PageIndex index);
   // Unless the file has become another there than the `found` that could not be served.

@@ -79,9 +79,4 @@ View* find_view(const void* address) {
   return address < listed.end ? listed.view : nullptr;
 }
 
-bool any_views() {
-  // relaxed: a window that this thread was handed is in the list already.
-  return current.load(std::memory_order_relaxed) != nullptr;
-}
-
 }  // namespace holdfast::window

@@ -25,7 +25,4 @@ inline std::shared_ptr<View> find_and_keep_view(const void* address) {
   return view == nullptr ? nullptr : view->shared_from_this();
 }
 
-// Whether there is any window at all: one load.
-bool any_views();
-
 }  // namespace holdfast::window

@@ -13,16 +13,13 @@
 namespace holdfast::window {
 namespace {
 
-// Served with the page that was touched: on 4 KiB memory a fault costs 2 us and a page 80 ns.
-constexpr std::uint64_t kAround = 16;
-
-PageRange clip(PageRange range, PageRange to) { return {std::max(range.first, to.first), std::min(range.end, to.end)}; }
+PageRange grain_around(const View& view, PageIndex index) {
+  return round_out({index, index + PageCount(1)}, view.grain());
+}
 
 // What one Hold covers: the 2 MiB around a page, or the carrier's larger page.
 PageRange unit_around(const View& view, PageIndex index) {
-  const std::uint64_t pages = std::max(view.grain(), kOrder2M.pages()).raw();
-  const PageIndex first(round_down(index.raw(), pages));
-  return {first, first + PageCount(pages)};
+  return round_out({index, index + PageCount(1)}, std::max(view.grain(), kOrder2M.pages()));
 }
 
 }  // namespace
@@ -31,13 +28,11 @@ PageRange unit_around(const View& view, PageIndex index) {
 // written.
 PageRange FileWindows::written_around(const View& view, PageIndex index) const {
   if (view.grain() > PageCount(1)) {
-    const PageIndex first(round_down(index.raw(), view.grain().raw()));
-    const std::optional<FileSource::Grain> whole = source_.whole_grain(first, view.grain());
-    return whole && whole->written ? PageRange{first, first + view.grain()} : PageRange{index, index};
+    const PageRange grain = grain_around(view, index);
+    const std::optional<FileSource::Grain> whole = source_.whole_grain(grain.first, view.grain());
+    return whole && whole->written ? grain : PageRange{index, index};
   }
-  const std::uint64_t most = kAround;
-  const PageIndex low(round_down(index.raw(), most));
-  const PageRange window = clip({low, low + PageCount(most)}, view.pages());
+  const PageRange window = clip(round_out({index, index + PageCount(1)}, kPagesAround), view.pages());
   PageRange run{window.first, window.first};
   Pfn next;
   for (PageIndex at = window.first; at < window.end;) {
@@ -61,30 +56,27 @@ PageRange FileWindows::written_around(const View& view, PageIndex index) const {
 // window shows whole is taken as such.
 FileWindows::Shown FileWindows::tracked_around(const View& view, PageIndex index, PageRange run) const {
   const mapping::Mapping& mapping = source_.mapping();
-  const mapping::Entry entry = mapping.lookup(index);
   const Place place = source_.place(index);
-  const PageCount large = std::max(kOrder2M.pages(), view.grain());
-  if (!entry.tracks() || place.kind != Place::Kind::block) return {{index, index}, {}, false};
-  const PageIndex unit = index.align_down(entry.order());
-  if (entry.pfn() + (index - unit) != place.pfn) return {{index, index}, {}, false};
-  if (entry.order() >= kOrder2M) {
-    const PageIndex first(round_down(index.raw(), large.raw()));
-    const PageRange whole{first, first + large};
+  const PageRange none{index, index};
+  if (place.kind != Place::Kind::block) return {none, {}, false};
+  const auto tracked = [&](PageIndex at) {
+    const mapping::Entry entry = mapping.lookup(at);
+    return entry.tracks() &&
+           entry.pfn() + (at - at.align_down(entry.order())) == Pfn(place.pfn.raw() + at.raw() - index.raw());
+  };
+  if (!tracked(index)) return {none, {}, false};
+  const PageRange large = unit_around(view, index);
+  if (mapping.lookup(index).order().pages() >= large.count()) {
     const PageRange shown = view.pieces().find(index).range;
-    if (shown.first <= whole.first && whole.end <= shown.end && entry.order().pages() >= large) {
-      const Pfn pfn = place.pfn - (index - first);
-      return {whole, pfn, device_.is_unit(pfn)};
+    if (shown.first <= large.first && large.end <= shown.end) {
+      const Pfn pfn = place.pfn - (index - large.first);
+      return {large, pfn, device_.is_unit(pfn)};
     }
   }
   PageRange part{index, index + PageCount(1)};
-  const auto tracked = [&](PageIndex at) {
-    const mapping::Entry other = mapping.lookup(at);
-    return other.tracks() &&
-           other.pfn() + (at - at.align_down(other.order())) == Pfn(place.pfn.raw() + at.raw() - index.raw());
-  };
   while (part.first > run.first && tracked(part.first - PageCount(1))) part.first = part.first - PageCount(1);
   while (part.end < run.end && tracked(part.end)) part.end += PageCount(1);
-  if (part.count() < view.grain()) return {{index, index}, {}, false};
+  if (part.count() < view.grain()) return {none, {}, false};
   return {part, place.pfn - (index - part.first), false};
 }
 
@@ -99,13 +91,11 @@ FileWindows::Installed FileWindows::install(View& view, PageIndex index, PageRan
     view.must_show(part.range, {Shows::shared, part.pfn});
     return Installed::done;
   }
-  const Piece wanted{Shows::shared, shown.piece.pfn};
   const Pfn there = shown.piece.pfn + (index - shown.range.first);
-  if (shown.piece != wanted || there != part.pfn + (index - part.range.first)) return Installed::changed;
+  if (shown.piece.shows != Shows::shared || there != part.pfn + (index - part.range.first)) return Installed::changed;
   // A unit that is not one for the kernel: 512 translations cost more than most who touch one page want.
-  if (part.range.count() > PageCount(kAround) && !part.as_unit && view.grain() == PageCount(1)) {
-    const PageIndex low = index.align_down(Order(4));
-    part.range = clip({low, low + PageCount(kAround)}, part.range);
+  if (!part.as_unit && view.grain() == PageCount(1)) {
+    part.range = clip(round_out({index, index + PageCount(1)}, kPagesAround), part.range);
   }
   part.range = clip(part.range, shown.range);
   switch (const int code = view.install(part.range, part.as_unit); code) {
@@ -136,17 +126,19 @@ bool FileWindows::try_serve(View& view, const Touch& touch) {
   return done;
 }
 
+// A detach may have left a copy of a page in the middle of a large one, say. Nothing smaller can be shown.
+Status FileWindows::check_grain(const View& view, PageIndex index) const {
+  if (view.grain() == PageCount(1) || source_.whole_grain(grain_around(view, index).first, view.grain())) return {};
+  return Error(EOPNOTSUPP, device_.name(), "the file does not lie on whole pages of the carrier there");
+}
+
 // One page with a block, or that shall get one. EAGAIN: look again.
 Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
-  const PageIndex first(round_down(index.raw(), view.grain().raw()));
-  const PageRange wanted{first, std::max(index + PageCount(1), std::min(first + view.grain(), source_.end()))};
+  const PageRange grain = grain_around(view, index);
+  const PageRange wanted{grain.first, std::max(index + PageCount(1), std::min(grain.end, source_.end()))};
   HF_TRY(source_.track(wanted, access));
   HF_MARK("window.tracked");
-  if (view.grain() > PageCount(1) && source_.place(index).kind == Place::Kind::block &&
-      !source_.whole_grain(first, view.grain())) {
-    // A detach left a copy of a page in the middle, say. Nothing smaller can be shown.
-    return Error(EOPNOTSUPP, device_.name(), "the file does not lie on whole pages of the carrier there");
-  }
+  if (source_.place(index).kind == Place::Kind::block) HF_TRY(check_grain(view, index));
   const auto hold = mapping::Hold::enter(source_.mapping(), unit_around(view, index), Deadline::never());
   if (!hold) return {};
   const PageRange run = written_around(view, index);
@@ -173,9 +165,8 @@ Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
 }
 
 void FileWindows::serve_hole(View& view, PageIndex index) {
-  const PageCount chunk = view.faults()->arms_untouched() ? kOrder2M.pages() : PageCount(kAround);
-  const PageIndex low(round_down(index.raw(), std::max(chunk, view.grain()).raw()));
-  const PageRange window = clip({low, low + std::max(chunk, view.grain())}, view.pages());
+  const PageCount chunk = view.faults()->arms_untouched() ? kOrder2M.pages() : kPagesAround;
+  const PageRange window = clip(round_out({index, index + PageCount(1)}, std::max(chunk, view.grain())), view.pages());
   HF_MARK("window.serve_hole");
   const MutexLock lock(lock_);
   const Pieces::Found shown = view.pieces().find(index);
@@ -198,12 +189,11 @@ void FileWindows::serve_hole(View& view, PageIndex index) {
 }
 
 void FileWindows::refuse(View& view, PageIndex index, Place::Kind found) {
-  const PageIndex first(round_down(index.raw(), view.grain().raw()));
   const MutexLock lock(lock_);
   HF_TRACE1(window_refuse, index.raw());
   const bool given_up = view.pieces().find(index).piece.shows == Shows::nothing;
   if (given_up || source_.place(index).kind != found) return view.wake({index, index + PageCount(1)});
-  view.must_show({first, first + view.grain()}, {Shows::past_end, {}});
+  view.must_show(grain_around(view, index), {Shows::past_end, {}});
 }
 
 void FileWindows::serve(View& view, const Touch& touch) {
@@ -274,10 +264,7 @@ Status FileWindows::populate(View& view, PageRange range, bool fill) {
         continue;
       }
       if (shown.piece.shows == Shows::past_end) return Error(ENOMEM, device_.name(), "the window cannot change");
-      const PageIndex grain(round_down(at.raw(), view.grain().raw()));
-      if (view.grain() > PageCount(1) && !source_.whole_grain(grain, view.grain())) {
-        return Error(EOPNOTSUPP, device_.name(), "the file does not lie on whole pages of the carrier there");
-      }
+      HF_TRY(check_grain(view, at));
       const Shown run = tracked_around(view, at, clip(part, shown.range));
       if (run.range.empty()) break;  // changed: from the top
       if (!view.watches_device()) {

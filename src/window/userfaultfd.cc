@@ -130,13 +130,12 @@ void Userfaultfd::wake(std::byte* begin, std::size_t length) const {
   HF_CHECK(result == 0, "UFFDIO_WAKE of {} bytes at {}: errno {}", length, static_cast<void*>(begin), errno);
 }
 
-std::size_t Userfaultfd::read(std::span<Touch> touches, int wake_fd) const {
+std::size_t Userfaultfd::read(std::span<Touch> touches) const {
   constexpr std::size_t kAtOnce = 16;
   std::array<uffd_msg, kAtOnce> messages{};
   for (;;) {
-    std::array<pollfd, 2> sources{{{fd_, POLLIN, 0}, {wake_fd, POLLIN, 0}}};
-    if (poll(sources.data(), sources.size(), -1) < 0) continue;  // EINTR
-    if (sources[1].revents != 0) return 0;
+    pollfd source{fd_, POLLIN, 0};
+    if (poll(&source, 1, -1) < 0) continue;  // EINTR
     const ssize_t bytes = ::read(fd_, messages.data(), std::min(touches.size(), kAtOnce) * sizeof(uffd_msg));
     if (bytes <= 0) continue;
     std::size_t found = 0;

@@ -55,8 +55,8 @@ class Userfaultfd {
   // Lets everybody who waits for a page of the range touch it again.
   void wake(std::byte* begin, std::size_t length) const;
 
-  // Waits for touches, or for `wake_fd` to become readable (then it answers 0). Moves are read and passed over.
-  std::size_t read(std::span<Touch> touches, int wake_fd) const;
+  // Waits for touches: at least one. Moves are read and passed over.
+  std::size_t read(std::span<Touch> touches) const;
 
  private:
   Userfaultfd(int fd, FaultSource source, bool arms_untouched)

@@ -192,14 +192,16 @@ void View::remove_translations(PageRange range) {
   drop_translations(address(range.first), range.count().bytes());
 }
 
-void View::zap(PageRange range) {
-  range = {PageIndex(round_down(range.first.raw(), grain_.raw())),
-           range.end == kEndOfFile ? range.end : PageIndex(round_up(range.end.raw(), grain_.raw()))};
+std::vector<PageRange> View::shared_parts(PageRange range) const {
   std::vector<PageRange> parts;
-  pieces_.each(range, [&parts](const Pieces::Found& part) {
+  pieces_.each(round_out(range, grain_), [&parts](const Pieces::Found& part) {
     if (part.piece.shows == Shows::shared) parts.push_back(part.range);
   });
-  for (const PageRange part : parts) {
+  return parts;
+}
+
+void View::zap(PageRange range) {
+  for (const PageRange part : shared_parts(range)) {
     if (watches_device_) {
       remove_translations(part);
     } else if (faults_ != nullptr) {

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <holdfast/types.h>
 
@@ -56,6 +57,10 @@ class View : public std::enable_shared_from_this<View> {
   PageCount grain() const { return grain_; }
 
   const Pieces& pieces() const { return pieces_; }
+  // What shows device memory of the range, out to whole grains.
+  std::vector<PageRange> shared_parts(PageRange range) const;
+  // What stands where nothing is shown yet, or any more.
+  Piece nothing_yet() const { return {faults_ != nullptr ? Shows::absent : Shows::zeros, {}}; }
   // Makes the range, whole grains, show something else. ENOMEM: the limit of mappings, or of memory; then it shows what
   // it did, or in part already the new.
   Status show(PageRange range, Piece piece);

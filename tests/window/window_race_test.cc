@@ -24,6 +24,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
+#define SKIP_WITHOUT_FAULTS(window) \
+  if ((window).faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "windows take no faults")
+
 class WindowRace : public WindowBed {
  protected:
   void SetUp() override {
@@ -40,6 +43,18 @@ class WindowRace : public WindowBed {
   static char load(const Window& window, std::uint64_t offset) {
     return std::to_integer<char>(*const_cast<const volatile std::byte*>(window.data() + offset));
   }
+  void hole_read_meets_fill() {
+    file().punch(kFar, 64 * KiB).value();
+    const Window window = map();
+    SKIP_WITHOUT_FAULTS(window);
+    MarkStop stop("window.serve_hole");
+    Task reader([&] { return load(window, kFar); });
+    ASSERT_TRUE(stop.wait_until_stopped());
+    write(file(), kFar, "filled");
+    stop.go_on();
+    EXPECT_EQ(reader.get(), 'f');
+    EXPECT_EQ(text(window, kFar, 6), "filled");
+  }
 
   static constexpr std::uint64_t kBytes = 256 * KiB;
   static constexpr std::uint64_t kFar = 128 * KiB;  // is not brought by map
@@ -53,35 +68,11 @@ class DiskWindowRace : public WindowRace {
   Carriage carriage() const override { return Carriage::disk_file; }
 };
 
-#define SKIP_WITHOUT_FAULTS(window) \
-  if ((window).faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "windows take no faults")
-
 // The helper saw a hole; before it shows zeros, a write fills the hole and refreshes. Zeros must not hide the block.
-TEST_F(WindowRace, HoleReadMeetsFill) {
-  file().punch(kFar, 64 * KiB).value();
-  const Window window = map();
-  SKIP_WITHOUT_FAULTS(window);
-  MarkStop stop("window.serve_hole");
-  Task reader([&] { return load(window, kFar); });
-  ASSERT_TRUE(stop.wait_until_stopped());
-  write(file(), kFar, "filled");
-  stop.go_on();
-  EXPECT_EQ(reader.get(), 'f');
-  EXPECT_EQ(text(window, kFar, 6), "filled");
-}
+TEST_F(WindowRace, HoleReadMeetsFill) { hole_read_meets_fill(); }
 
 // The same where the window shows device memory only when it is tracked: what was filled is absent there, not shared.
-TEST_F(DiskWindowRace, HoleReadMeetsFill) {
-  file().punch(kFar, 64 * KiB).value();
-  const Window window = map();
-  SKIP_WITHOUT_FAULTS(window);
-  MarkStop stop("window.serve_hole");
-  Task reader([&] { return load(window, kFar); });
-  ASSERT_TRUE(stop.wait_until_stopped());
-  write(file(), kFar, "filled");
-  stop.go_on();
-  EXPECT_EQ(reader.get(), 'f');
-}
+TEST_F(DiskWindowRace, HoleReadMeetsFill) { hole_read_meets_fill(); }
 
 // The other arm: zeros are shown first, the write replaces them.
 TEST_F(WindowRace, FillMeetsZeros) {
