@@ -13,10 +13,9 @@
 namespace holdfast {
 namespace {
 
+using filesystem::file_of;
 using filesystem::OpenFile;
 using window::View;
-
-OpenFile& file_of(const View& view) { return *static_cast<OpenFile*>(view.owner.get()); }
 
 Error outside(const View& view) {
   return Error(EINVAL, file_of(view).inode->path_hint(), "the range is not inside the window");
@@ -108,6 +107,8 @@ Result<Pin> Filesystem::pin_address(const void* address, std::uint64_t length, c
     if (options.access == Access::write && view->access() != Access::write) {
       return no_window(EACCES, "the window is for reading only");
     }
+    const PageRange pages = pages_of(*view, inside_view, length);
+    if (view->file().kept(*view, pages).end != pages.end) return no_window(EFAULT, "a part of the range was unmapped");
     inode = &*file.inode;
     offset = view->pages().first.bytes() + inside_view;
     Result<Pin> fast = filesystem::try_pin(*inode, offset, length, options);

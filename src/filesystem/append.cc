@@ -1,8 +1,6 @@
 #include "filesystem/append.h"
 
 #include <cerrno>
-#include <cstring>
-#include <memory>
 #include <optional>
 #include <utility>
 
@@ -13,19 +11,13 @@
 #include "filesystem/fallocate.h"
 #include "filesystem/growth.h"
 #include "filesystem/record.h"
+#include "filesystem/thread_buffer.h"
 #include "filesystem/times.h"
+#include "filesystem/window_memory.h"
 #include "filesystem/write.h"
 
 namespace holdfast::filesystem {
 namespace {
-
-constexpr std::size_t kShortBytes = 64 * KiB;
-
-// Per thread, made at its first append: appends are hot, and 64 KiB are too much for a stack.
-std::byte* gathering_buffer() {
-  thread_local const std::unique_ptr<std::byte[]> buffer(new std::byte[kShortBytes]);
-  return buffer.get();
-}
 
 Status check_end(const Inode& inode, std::uint64_t length) HF_REQUIRES(inode.lock) {
   if (length <= kFileBytesMax - inode.attributes.size) return {};
@@ -89,12 +81,13 @@ Status write_owned(Inode& inode, std::uint64_t offset, std::span<const std::byte
 
 Result<std::uint64_t> append(Inode& inode, std::span<const std::byte> from) {
   HF_TRY(inode.core.writable());
-  const bool is_short = from.size() <= kShortBytes;
-  if (is_short && !from.empty()) std::memcpy(gathering_buffer(), from.data(), from.size());
+  const bool is_short = from.size() <= kThreadBufferBytes;
+  const std::span<std::byte> gathered = thread_buffer().first(is_short ? from.size() : 0);
+  HF_TRY(gather(from.first(gathered.size()), gathered.data()));
   HF_MARK("append.gathered");
   bool made_space = false;
   for (;;) {
-    auto got = is_short ? append_short(inode, {gathering_buffer(), from.size()}) : own_the_end(inode, from.size());
+    auto got = is_short ? append_short(inode, gathered) : own_the_end(inode, from.size());
     if (!got) {
       if (got.error().code() != ENOSPC || made_space || !drop_all_ahead(inode.core)) return std::move(got).error();
       made_space = true;

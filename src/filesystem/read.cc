@@ -10,6 +10,7 @@
 #include "filesystem/lookup.h"
 #include "filesystem/times.h"
 #include "filesystem/user_bytes.h"
+#include "filesystem/window_memory.h"
 #include "mapping/hold.h"
 
 namespace holdfast::filesystem {
@@ -55,6 +56,7 @@ Piece read_held(Inode& inode, std::uint64_t offset, UserBytes& into, std::size_t
 Result<std::size_t> read(Inode& inode, std::uint64_t offset, std::span<const iovec> into) {
   UserBytes bytes(into);
   if (bytes.overflows()) return Error(EINVAL, inode.path_hint(), "more bytes than a size can say");
+  if (in_windows(into)) return read_to_windows(inode, offset, into);
   std::size_t done = 0;
   while (done < bytes.size()) {
     const std::uint64_t at = offset + done;

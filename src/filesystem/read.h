@@ -15,7 +15,8 @@ namespace holdfast::filesystem {
 inline constexpr std::uint64_t kBytesAHold = 2 * MiB;
 
 // Bytes read, 0 at or past the end. Holes and unwritten blocks read as zeros. Takes no lock once the extents are known;
-// waits only while the gate of the range is closed (bounded). EIO, when nothing was read before.
+// waits only while the gate of the range is closed (bounded). EIO, when nothing was read before; EFAULT as in
+// window_memory.h.
 Result<std::size_t> read(Inode& inode, std::uint64_t offset, std::span<const iovec> into);
 
 }  // namespace holdfast::filesystem

@@ -1,6 +1,7 @@
 // The caller's memory, in pieces (iovec), as one run of bytes.
 //
-// Touching it may fault, block or raise the caller's own signal: nobody does so with a lock or an open handle.
+// Touching it may fault, block or raise the caller's own signal: nobody does so with a lock or an open handle. None of
+// it lies in a window.
 #pragma once
 
 #include <sys/uio.h>
@@ -14,6 +15,7 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "device/copy.h"
+#include "filesystem/window_memory.h"
 
 namespace holdfast::filesystem {
 
@@ -35,7 +37,7 @@ class UserBytes {
   // false; answers whether it never did.
   template <typename Visit>
   bool each(std::size_t at, std::size_t length, Visit visit) {
-    no_locks();
+    check_harmless();
     seek(at);
     while (length > 0) {
       const iovec& piece = pieces_[piece_];
@@ -83,9 +85,10 @@ class UserBytes {
   }
 
  private:
-  static void no_locks() {
+  void check_harmless() const {
     HF_DEBUG_CHECK(!lock_order::held(LockRank::inode) && !lock_order::held(LockRank::handle),
                    "the caller's memory is touched under a lock");
+    HF_DEBUG_CHECK(!in_windows(pieces_), "the caller's memory lies in a window: see window_memory.h");
   }
   void seek(std::size_t at) {
     if (at < begin_) {

@@ -16,6 +16,7 @@
 #include "filesystem/record.h"
 #include "filesystem/times.h"
 #include "filesystem/user_bytes.h"
+#include "filesystem/window_memory.h"
 #include "mapping/hold.h"
 
 namespace holdfast::filesystem {
@@ -178,6 +179,12 @@ Result<std::size_t> write_fresh(Inode& inode, std::uint64_t offset, UserBytes& f
 
 }  // namespace
 
+Result<std::size_t> overwrite(Inode& inode, std::uint64_t offset, std::span<const std::byte> from) {
+  const iovec piece{const_cast<std::byte*>(from.data()), from.size()};  // NOLINT: iovec serves both directions
+  UserBytes bytes({&piece, 1});
+  return write_in_place(inode, offset, bytes, 0, from.size());
+}
+
 Status store_locked(Inode& inode, std::uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const PageIndex page = page_holding(offset);
@@ -208,6 +215,7 @@ Result<std::size_t> write(Inode& inode, std::uint64_t offset, std::span<const io
   if (bytes.overflows()) return Error(EINVAL, inode.path_hint(), "more bytes than a size can say");
   if (bytes.size() == 0) return std::size_t{0};
   if (offset >= kFileBytesMax) return Error(EFBIG, inode.path_hint(), "past the largest size of a file");
+  if (in_windows(from)) return write_from_windows(inode, offset, from);
   const std::size_t total = std::min<std::uint64_t>(bytes.size(), kFileBytesMax - offset);
   std::size_t done = 0;
   while (done < total) {

@@ -32,8 +32,13 @@
 
 namespace holdfast::filesystem {
 
-// Bytes written: all, or fewer when the pool filled up in the middle. ENOSPC (none fitted), EFBIG, EROFS, EIO, EINVAL.
+// Bytes written: all, or fewer when the pool filled up in the middle. ENOSPC (none fitted), EFBIG, EROFS, EIO, EINVAL;
+// EFAULT as in window_memory.h.
 Result<std::size_t> write(Inode& inode, std::uint64_t offset, std::span<const iovec> from);
+
+// Stores bytes of our own memory where there are written blocks below the end of the file already: the bytes at the
+// front for which that holds, 0 or more. EIO (none).
+Result<std::size_t> overwrite(Inode& inode, std::uint64_t offset, std::span<const std::byte> from);
 
 // Stores bytes of our own memory at `offset`, where every page has a block: of unwritten pages the rest is zeroed, and
 // the pages become written. The size is the caller's. EIO.

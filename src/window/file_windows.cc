@@ -141,7 +141,20 @@ void FileWindows::remove_translations(PageRange range) {
 
 Status FileWindows::give_up(View& view, PageRange range) {
   const MutexLock lock(lock_);
+  view.note_given_up();
   return view.show(range, {Shows::nothing, {}});
+}
+
+PageRange FileWindows::kept(const View& view, PageRange range) const {
+  if (!view.gave_up_part()) [[likely]] {
+    return range;
+  }
+  const MutexLock lock(lock_);
+  PageIndex end = range.end;
+  view.pieces().each(range, [&end](const Pieces::Found& part) {
+    if (part.piece.shows == Shows::nothing) end = std::min(end, part.range.first);
+  });
+  return {range.first, end};
 }
 
 }  // namespace holdfast::window

@@ -53,6 +53,8 @@ class FileWindows final : public mapping::TranslationRemover {
   void remove_translations(PageRange range) override;
   // The program gives a part of its window up: whole grains.
   Status give_up(View& view, PageRange range);
+  // The pages at the front of the range that it has not given up. Takes no lock while it has given up none.
+  PageRange kept(const View& view, PageRange range) const;
 
   // --- faults ---
   // Serves a touch without waiting for anybody. False: serve() has to, on a thread that may wait.

@@ -1,7 +1,6 @@
 #include "window/registry.h"
 
 #include <algorithm>
-#include <iterator>
 #include <memory>
 #include <new>
 #include <vector>
@@ -34,7 +33,7 @@ const List* replace(Change change) {
   const List* const old = current.load(std::memory_order_relaxed);
   auto next = old == nullptr ? std::make_unique<List>() : std::make_unique<List>(*old);
   change(*next);
-  // release: partner is the load in find_view.
+  // release: partner is the load in find_view_in.
   current.store(next->empty() ? nullptr : next.release(), std::memory_order_release);
   return old;
 }
@@ -68,15 +67,20 @@ void unlist_view(const View& view) {
   delete old;
 }
 
-View* find_view(const void* address) {
+bool any_views() {
+  // relaxed: who asks for a window of its own has been told of it already.
+  return current.load(std::memory_order_relaxed) != nullptr;
+}
+
+View* find_view_in(const void* address, std::size_t length) {
   // acquire: partner is the store in replace.
   const List* const list = current.load(std::memory_order_acquire);
   if (list == nullptr) return nullptr;
-  const auto behind = std::upper_bound(list->begin(), list->end(), address,
-                                       [](const void* at, const Listed& listed) { return at < listed.begin; });
-  if (behind == list->begin()) return nullptr;
-  const Listed& listed = *std::prev(behind);
-  return address < listed.end ? listed.view : nullptr;
+  const auto* const begin = static_cast<const std::byte*>(address);
+  const auto first = std::upper_bound(list->begin(), list->end(), begin,
+                                      [](const std::byte* at, const Listed& listed) { return at < listed.end; });
+  if (first == list->end() || first->begin >= begin + length) return nullptr;
+  return first->view;
 }
 
 }  // namespace holdfast::window

@@ -4,6 +4,7 @@
 // for the readers that may have seen them: what an epoch finds exists until the epoch ends.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 
 #include "base/epoch.h"
@@ -15,8 +16,12 @@ void list_view(View& view);
 // Afterwards nobody finds it, and nobody who found it is inside an epoch still.
 void unlist_view(const View& view);
 
+// Whether there are any.
+bool any_views();
+// The first view that holds one of the bytes, or nullptr. Inside an epoch.
+View* find_view_in(const void* address, std::size_t length);
 // The view that holds the address, or nullptr. Inside an epoch.
-View* find_view(const void* address);
+inline View* find_view(const void* address) { return find_view_in(address, 1); }
 
 // The same for those who stay longer than an epoch.
 inline std::shared_ptr<View> find_and_keep_view(const void* address) {

@@ -75,6 +75,10 @@ class View : public std::enable_shared_from_this<View> {
   void wake(PageRange range) const;
   // From now on the addresses may be in use: changes are made aside and moved in.
   void publish() { published_ = true; }
+  // Parts of it show nothing any more. relaxed: who asks of a part that another thread gives up at this moment gets
+  // either answer.
+  void note_given_up() { gave_up_part_.store(true, std::memory_order_relaxed); }
+  bool gave_up_part() const { return gave_up_part_.load(std::memory_order_relaxed); }
 
   // A server's stay, within the life of its shared pointer. `granted` is false once the view is closing.
   class Use {
@@ -114,6 +118,7 @@ class View : public std::enable_shared_from_this<View> {
   const std::uint32_t generation_;
   Pieces pieces_;
   bool published_ = false;
+  std::atomic<bool> gave_up_part_{false};
   const device::BusErrorRange bus_errors_;
   std::atomic<std::uint32_t> users_{0};
   std::atomic<bool> closing_{false};

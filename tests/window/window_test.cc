@@ -279,21 +279,6 @@ TEST_P(Windows, AForkedChildHasNone) {
   EXPECT_EQ(text(again, grain(), 10), pattern(2 * grain()).substr(grain(), 10));
 }
 
-// read(2) and write(2) of our own with buffers that lie in windows: of another file, and of the same.
-TEST_P(Windows, BuffersInWindowsAreMemoryLikeAny) {
-  File file = make_file("/a", pattern(4 * grain()));
-  File other = make_file("/b", "");
-  other.truncate(4 * grain()).value();
-  const Window window = other.map(0, 4 * grain()).value();
-  EXPECT_EQ(file.read(0, window.bytes()).value(), 4 * grain());
-  EXPECT_EQ(contents(other, 0, 4 * grain()), pattern(4 * grain()));
-  EXPECT_EQ(file.write(grain(), window.bytes().first(grain())).value(), grain());
-  EXPECT_EQ(contents(file, grain(), grain()), pattern(4 * grain()).substr(0, grain()));
-  const Window itself = file.map(0, 4 * grain()).value();
-  EXPECT_EQ(file.write(2 * grain(), itself.bytes().subspan(grain(), grain())).value(), grain());
-  EXPECT_EQ(contents(file, 2 * grain(), grain()), pattern(4 * grain()).substr(0, grain()));
-}
-
 TEST_P(Windows, WhatIsNotAWindowIsRefused) {
   File file = make_file("/a", pattern(grain()));
   EXPECT_EQ(code_of(file.map(0, 0)), EINVAL);

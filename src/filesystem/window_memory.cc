@@ -1,0 +1,192 @@
+#include "filesystem/window_memory.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+#include "base/epoch.h"
+#include "base/mark.h"
+#include "filesystem/core.h"
+#include "filesystem/pin_track.h"
+#include "filesystem/read.h"
+#include "filesystem/thread_buffer.h"
+#include "filesystem/windows.h"
+#include "filesystem/write.h"
+#include "window/registry.h"
+
+namespace holdfast::filesystem {
+namespace {
+
+// A part of the caller's memory: of one window, or of none.
+struct Run {
+  std::byte* memory = nullptr;
+  std::size_t length = 0;
+  std::shared_ptr<OpenFile> file;  // of the window
+  std::uint64_t offset = 0;        // in it
+  bool gone = false;               // the program unmapped the part
+  bool read_only = false;
+};
+
+Run first_run(std::byte* memory, std::size_t length) {
+  const epoch::Guard guard;
+  window::View* const view = window::find_view_in(memory, length);
+  if (view == nullptr) return {memory, length, nullptr};
+  if (view->begin() > memory) return {memory, static_cast<std::size_t>(view->begin() - memory), nullptr};
+  const auto inside = static_cast<std::size_t>(memory - view->begin());
+  Run run{memory, std::min(length, view->length() - inside), keep_file_of(*view)};
+  run.offset = view->pages().first.bytes() + inside;
+  run.read_only = view->access() != Access::write;
+  const PageRange pages = pages_touched(run.offset, run.length);
+  const PageRange kept = view->file().kept(*view, pages);
+  run.gone = kept.empty();
+  if (!run.gone && kept.end < pages.end) run.length = kept.end.bytes() - run.offset;
+  return run;
+}
+
+// Calls visit(Run) for the parts of the pieces, in order, until it fails or does less than the whole. What was done
+// before a failure counts, as with system calls.
+template <typename Visit>
+Result<std::size_t> each_run(std::span<const iovec> pieces, Visit visit) {
+  std::size_t done = 0;
+  for (const iovec& piece : pieces) {
+    auto* memory = static_cast<std::byte*>(piece.iov_base);
+    for (std::size_t left = piece.iov_len; left > 0;) {
+      const Run run = first_run(memory, left);
+      const Result<std::size_t> part = visit(run, done);
+      if (!part && done == 0) return Error(part.error());
+      if (!part) return done;
+      done += *part;
+      if (*part < run.length) return done;
+      memory += run.length;
+      left -= run.length;
+    }
+  }
+  return done;
+}
+
+Error fault(const Run& run, const char* reason) {
+  return Error(EFAULT, run.file->inode->path_hint(), fmt::format("the buffer lies in a window of it that {}", reason));
+}
+
+// Bytes of the page that holds the file's end, behind the end: they are nobody's, and may be touched.
+std::size_t behind_the_end(const Inode& inode, std::uint64_t offset, std::size_t length) {
+  // acquire: as in read_held.
+  const std::uint64_t size = inode.size.load(std::memory_order_acquire);
+  const std::uint64_t page_end = round_up(size, inode.core.device().geometry().page_bytes);
+  return offset < size || offset >= page_end ? 0 : std::min<std::uint64_t>(length, page_end - offset);
+}
+
+// From the window's file to memory of ours: at least one byte.
+Result<std::size_t> load(const Run& run, std::size_t at, std::span<std::byte> to) {
+  if (run.gone) return fault(run, "was unmapped there");
+  Inode& inode = *run.file->inode;
+  const iovec piece{to.data(), to.size()};
+  HF_ASSIGN(const std::size_t got, read(inode, run.offset + at, {&piece, 1}));
+  const std::size_t zeros = behind_the_end(inode, run.offset + at + got, to.size() - got);
+  std::memset(to.data() + got, 0, zeros);
+  if (got + zeros == 0) return fault(run, "shows nothing past the end of the file");
+  return got + zeros;
+}
+
+// From memory of ours to the window's file, as a store there would: holes get blocks, the size stays.
+Result<std::size_t> store(const Run& run, std::size_t at, std::span<const std::byte> from) {
+  if (run.gone) return fault(run, "was unmapped there");
+  if (run.read_only) return fault(run, "is for reading only");
+  Inode& inode = *run.file->inode;
+  std::size_t done = 0;
+  while (done < from.size()) {
+    const std::uint64_t offset = run.offset + at + done;
+    HF_ASSIGN(const std::size_t part, overwrite(inode, offset, from.subspan(done)));
+    done += part;
+    if (part > 0) continue;
+    HF_MARK("window_memory.absent");
+    if (offset < inode.size.load(std::memory_order_acquire)) {  // acquire: as in read_held
+      const Status there = track(inode, pages_touched(offset, 1), Access::write, Deadline::never());
+      if (there || there.error().code() == ENXIO) continue;  // ENXIO: cut short meanwhile
+      if (done > 0) break;
+      return Error(there.error());
+    }
+    const std::size_t lost = behind_the_end(inode, offset, from.size() - done);
+    done += lost;
+    if (lost == 0) break;
+  }
+  if (done == 0) return fault(run, "shows nothing past the end of the file");
+  return done;
+}
+
+// Bytes that are there to be stored in the run from `at` on, through memory of ours.
+std::span<std::byte> next_part(const Run& run, std::size_t at) {
+  return thread_buffer().first(std::min(run.length - at, kThreadBufferBytes));
+}
+
+}  // namespace
+
+bool in_windows(std::span<const iovec> pieces) {
+  if (!window::any_views()) [[likely]] {
+    return false;
+  }
+  const epoch::Guard guard;
+  return std::any_of(pieces.begin(), pieces.end(), [](const iovec& piece) {
+    return piece.iov_len > 0 && window::find_view_in(piece.iov_base, piece.iov_len) != nullptr;
+  });
+}
+
+Result<std::size_t> read_to_windows(Inode& inode, std::uint64_t offset, std::span<const iovec> into) {
+  return each_run(into, [&](const Run& run, std::size_t before) -> Result<std::size_t> {
+    if (run.file == nullptr) {
+      const iovec piece{run.memory, run.length};
+      return read(inode, offset + before, {&piece, 1});
+    }
+    std::size_t done = 0;
+    while (done < run.length) {
+      const std::span<std::byte> bytes = next_part(run, done);
+      const iovec piece{bytes.data(), bytes.size()};
+      Result<std::size_t> got = read(inode, offset + before + done, {&piece, 1});
+      if (got && *got > 0) got = store(run, done, bytes.first(*got));
+      if (!got && done == 0) return got;
+      if (!got || *got == 0) break;
+      done += *got;
+    }
+    return done;
+  });
+}
+
+Result<std::size_t> write_from_windows(Inode& inode, std::uint64_t offset, std::span<const iovec> from) {
+  return each_run(from, [&](const Run& run, std::size_t before) -> Result<std::size_t> {
+    if (run.file == nullptr) {
+      const iovec piece{run.memory, run.length};
+      return write(inode, offset + before, {&piece, 1});
+    }
+    std::size_t done = 0;
+    while (done < run.length) {
+      const std::span<std::byte> bytes = next_part(run, done);
+      Result<std::size_t> put = load(run, done, bytes);
+      if (put) {
+        const iovec piece{bytes.data(), *put};
+        put = write(inode, offset + before + done, {&piece, 1});
+      }
+      if (!put && done == 0) return put;
+      if (!put || *put == 0) break;
+      done += *put;
+    }
+    return done;
+  });
+}
+
+Status gather(std::span<const std::byte> from, std::byte* to) {
+  while (!from.empty()) {
+    const Run run = first_run(const_cast<std::byte*>(from.data()), from.size());  // NOLINT: only read
+    std::size_t done = run.length;
+    if (run.file == nullptr) {
+      std::memcpy(to, run.memory, run.length);
+    } else {
+      HF_ASSIGN(done, load(run, 0, {to, run.length}));
+    }
+    to += done;
+    from = from.subspan(done);
+  }
+  return {};
+}
+
+}  // namespace holdfast::filesystem
