@@ -18,6 +18,7 @@
 #include "support/child.h"
 #include "support/hugetlb.h"
 #include "support/pool_fixture.h"
+#include "support/random_stores.h"
 #include "support/skip.h"
 #include "support/window_bed.h"
 
@@ -289,55 +290,12 @@ TEST_P(Windows, WhatIsNotAWindowIsRefused) {
   EXPECT_TRUE(const_cast<File&>(reader).map(0, grain(), {.access = Access::read}));
 }
 
-// Two threads store to random words of their own; a third zaps, punches other pages and moves the end. No store is
-// lost.
+// The same at length: make stress.
 TEST_P(Windows, NoStoreIsLost) {
-  const std::uint64_t pages = many();
-  constexpr int kStores = 200000;
-  constexpr std::uint64_t kRounds = 300;
-  File file = make_file("/a", "");
-  file.truncate(pages * grain()).value();
-  const Window window = file.map(0, 2 * pages * grain()).value();
-  std::atomic<bool> stop{false};
-  std::atomic<std::uint64_t> rounds{0};
-  const auto store = [&](unsigned which) {
-    std::uint64_t seed = which + 1;
-    std::vector<std::uint64_t> last(pages * 64, 0);
-    for (int i = 1; i <= kStores || rounds.load() < kRounds; ++i) {
-      seed = seed * 6364136223846793005U + 1442695040888963407U;
-      // Even pages stay; word `which` of each 16 belongs to this thread.
-      const std::uint64_t page = (seed >> 33) % (pages / 2) * 2;
-      const std::uint64_t word = (seed >> 20) % 32 * 16 + which;
-      auto* const at = reinterpret_cast<std::uint64_t*>(window.data() + page * grain()) + word;
-      __atomic_store_n(at, static_cast<std::uint64_t>(i), __ATOMIC_RELAXED);
-      last[page * 32 + (seed >> 20) % 32] = static_cast<std::uint64_t>(i);
-    }
-    return last;
-  };
-  std::vector<std::uint64_t> expected[2];
-  std::thread one([&] { expected[0] = store(0); });
-  std::thread two([&] { expected[1] = store(1); });
-  std::thread changes([&] {
-    for (std::uint64_t round = 0; !stop.load(); rounds.store(++round)) {
-      const std::uint64_t odd = (round * 7 % (pages / 2)) * 2 + 1;
-      file.punch(odd * grain(), grain()).value();
-      if (round % 5 == 0) file.truncate((pages + round % 3) * grain()).value();
-      if (round % 3 == 0) write(file, odd * grain(), "filled");
-    }
-  });
-  one.join();
-  two.join();
-  stop.store(true);
-  changes.join();
-  for (unsigned which = 0; which < 2; ++which) {
-    for (std::uint64_t i = 0; i < expected[which].size(); ++i) {
-      if (expected[which][i] == 0) continue;
-      std::uint64_t found = 0;
-      const std::uint64_t offset = i / 32 * grain() + (i % 32 * 16 + which) * 8;
-      ASSERT_EQ(file.read(offset, std::as_writable_bytes(std::span(&found, 1))).value(), 8U);
-      ASSERT_EQ(found, expected[which][i]) << "page " << i / 32 << " word " << i % 32;
-    }
-  }
+  const StoreCount count = random_stores(fs(), {.seed = 1, .page_bytes = grain(), .pages = many()});
+  EXPECT_EQ(count.lost, 0U) << count.first_lost;
+  EXPECT_EQ(count.strayed, 0U);
+  EXPECT_GT(count.reused, 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Carriers, Windows,
