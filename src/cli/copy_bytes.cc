@@ -66,6 +66,11 @@ class Bytes {
       // Pieces end at multiples of their size, so that units of allocation are filled in one write.
       const std::uint64_t end = std::min(data.end, (offset / piece_.size() + 1) * piece_.size());
       const std::size_t want = static_cast<std::size_t>(end - offset);
+      HF_ASSIGN(const bool written, write_in_place(offset, want));
+      if (written) {
+        offset = end;
+        continue;
+      }
       HF_ASSIGN(const std::size_t got, from_.read(offset, piece_.first(want)));
       if (got == 0) return changed();
       HF_TRY(write(offset, got));
@@ -74,11 +79,26 @@ class Bytes {
     return {};
   }
 
+  // False: read and write them. EFAULT is the source's: reading says what is wrong there.
+  Result<bool> write_in_place(std::uint64_t offset, std::size_t bytes) {
+    const std::span<const std::byte> there = from_.in_place(offset, bytes);
+    if (there.size() != bytes) return false;
+    Status status = to_.write(offset, there);
+    if (!status && status.error().code() == EFAULT) return false;
+    HF_TRY(about_new(std::move(status)));
+    advance(bytes);
+    return true;
+  }
+
   Status write(std::uint64_t offset, std::size_t bytes) {
     HF_TRY(about_new(to_.write(offset, piece_.first(bytes))));
+    advance(bytes);
+    return {};
+  }
+
+  void advance(std::size_t bytes) {
     written_ += bytes;
     progress_.advance(bytes);
-    return {};
   }
 
   Status about_new(Status status) const {

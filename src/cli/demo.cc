@@ -21,10 +21,11 @@ constexpr std::uint64_t kTransferBytes = 64 * KiB;
 constexpr std::byte kContentOfB{0xB0};
 constexpr std::byte kFromDevice{0xDE};
 
-// A pool that is full but for the blocks of A: whatever B gets, it gets from A.
+// A pool that is full but for the blocks of A: whatever B gets, it gets from A. The program has A mapped.
 struct Stage {
   Filesystem fs;
   File a;
+  Window window;
 };
 
 Status fill_up(Filesystem& fs) {
@@ -48,7 +49,8 @@ Result<Stage> set_stage() {
   HF_TRY(a.allocate(0, kTransferBytes));
   HF_TRY(fill_up(fs));
   HF_TRY(fs.sync());
-  return Stage{std::move(fs), std::move(a)};
+  HF_ASSIGN(Window window, a.map(0, kTransferBytes));
+  return Stage{std::move(fs), std::move(a), std::move(window)};
 }
 
 // B with content of its own, in whatever blocks are free. ENOSPC: none are.
@@ -61,18 +63,27 @@ Result<File> make_b(Filesystem& fs) {
   return b;
 }
 
-Result<std::uint64_t> overwritten_bytes(const File& b) {
-  std::vector<std::byte> content(kTransferBytes);
-  HF_ASSIGN(const std::size_t got, b.read(0, content));
-  if (got != content.size()) return Error(EIO, "/B", "short read");
+Result<std::uint64_t> overwritten_bytes(File& b) {
+  HF_ASSIGN(const Window window, b.map(0, kTransferBytes, {.access = Access::read}));
+  const std::span<const std::byte> content = window.bytes();
   return static_cast<std::uint64_t>(
       std::count_if(content.begin(), content.end(), [](std::byte byte) { return byte != kContentOfB; }));
 }
 
-Result<Pin> pin_for_device(File& file) {
-  HF_ASSIGN(Pin pin, file.pin(0, kTransferBytes, {.access = Access::write, .purpose = "demo transfer"}));
+// As a driver does it: from an address of the program's.
+Result<Pin> pin_for_device(Stage& stage) {
+  HF_ASSIGN(Pin pin, stage.fs.pin_address(stage.window.data(), kTransferBytes,
+                                          {.access = Access::write, .purpose = "demo transfer"}));
   if (pin.segments().size() != 1) return Error(EIO, "/A", "the transfer's bytes are not in one piece");
   return pin;
+}
+
+// A's window after the truncate: a touch would be SIGBUS.
+Status expect_nothing_shown(Stage& stage, DemoArm& arm) {
+  const Result<Pin> pin = stage.fs.pin_address(stage.window.data(), 1);
+  if (pin || pin.error().code() != ENXIO) return Error(EIO, "/A", "its window shows something past the end");
+  arm.steps.emplace_back("A's window shows nothing any more");
+  return {};
 }
 
 std::span<std::byte> target_of(const Pin& pin) { return {pin.segments()[0].address, kTransferBytes}; }
@@ -83,15 +94,16 @@ Result<DemoArm> without_counting() {
   HF_ASSIGN(Stage stage, set_stage());
   std::span<std::byte> target;
   {
-    HF_ASSIGN(const Pin pin, pin_for_device(stage.a));
+    HF_ASSIGN(const Pin pin, pin_for_device(stage));
     target = target_of(pin);
   }
   HF_ASSIGN(SlowTransfer transfer, SlowTransfer::start(target));
-  arm.steps.emplace_back("a device begins to write into A; nobody counts that");
+  arm.steps.emplace_back("a device begins to write into A, at an address of A's window; nobody counts that");
   HF_TRY(stage.a.truncate(0));
   HF_TRY(stage.fs.sync());
   arm.steps.emplace_back("A is truncated at once, its blocks are free");
-  HF_ASSIGN(const File b, make_b(stage.fs));
+  HF_TRY(expect_nothing_shown(stage, arm));
+  HF_ASSIGN(File b, make_b(stage.fs));
   arm.steps.emplace_back("B gets those blocks and its own content");
   HF_TRY(transfer.finish(kFromDevice));
   HF_ASSIGN(arm.overwritten, overwritten_bytes(b));
@@ -111,7 +123,7 @@ Status expect_no_space(Filesystem& fs, DemoArm& arm) {
 
 Status finish_with_b(Stage& stage, DemoArm& arm) {
   HF_TRY(stage.fs.sync());
-  HF_ASSIGN(const File b, make_b(stage.fs));
+  HF_ASSIGN(File b, make_b(stage.fs));
   HF_ASSIGN(arm.overwritten, overwritten_bytes(b));
   arm.steps.push_back(fmt::format("B gets the blocks now: {} bytes of B are overwritten", arm.overwritten));
   return {};
@@ -120,18 +132,20 @@ Status finish_with_b(Stage& stage, DemoArm& arm) {
 Result<DemoArm> with_wait() {
   DemoArm arm{.name = "wait", .transferred = kTransferBytes};
   HF_ASSIGN(Stage stage, set_stage());
-  HF_ASSIGN(Pin pin, pin_for_device(stage.a));
+  HF_ASSIGN(Pin pin, pin_for_device(stage));
   HF_ASSIGN(SlowTransfer transfer, SlowTransfer::start(target_of(pin)));
-  arm.steps.emplace_back("a device begins to write into A, pinned as \"demo transfer\"");
+  arm.steps.emplace_back("a device begins to write into A's window, pinned as \"demo transfer\"");
   std::promise<Status> truncated;
   std::future<Status> outcome = truncated.get_future();
   HF_TRY(stage.a.truncate_async(0, {}, [&truncated](Status status) { truncated.set_value(std::move(status)); }));
-  arm.steps.push_back(fmt::format("truncate waits; A still has {} bytes", stage.a.size()));
+  stage.window.data()[0] = kFromDevice;
+  arm.steps.push_back(fmt::format("truncate waits; A still has {} bytes, and its window takes stores", stage.a.size()));
   HF_TRY(expect_no_space(stage.fs, arm));
   HF_TRY(transfer.finish(kFromDevice));
   pin.release();
   HF_TRY(outcome.get());
   arm.steps.push_back(fmt::format("the device finishes and unpins; truncate ends; A has {} bytes", stage.a.size()));
+  HF_TRY(expect_nothing_shown(stage, arm));
   HF_TRY(finish_with_b(stage, arm));
   return arm;
 }
@@ -139,9 +153,9 @@ Result<DemoArm> with_wait() {
 Result<DemoArm> with_fail() {
   DemoArm arm{.name = "fail", .transferred = kTransferBytes};
   HF_ASSIGN(Stage stage, set_stage());
-  HF_ASSIGN(Pin pin, pin_for_device(stage.a));
+  HF_ASSIGN(Pin pin, pin_for_device(stage));
   HF_ASSIGN(SlowTransfer transfer, SlowTransfer::start(target_of(pin)));
-  arm.steps.emplace_back("a device begins to write into A, pinned as \"demo transfer\"");
+  arm.steps.emplace_back("a device begins to write into A's window, pinned as \"demo transfer\"");
   const Status refused = stage.a.truncate(0, {.on_pinned = OnPinned::fail});
   if (refused) return Error(EIO, "/A", "truncated under a pin");
   arm.steps.push_back("truncate fails: " + refused.error().message());
@@ -168,12 +182,13 @@ Status wait_until_drained(Filesystem& fs) {
 Result<DemoArm> with_detach() {
   DemoArm arm{.name = "detach", .transferred = kTransferBytes};
   HF_ASSIGN(Stage stage, set_stage());
-  HF_ASSIGN(Pin pin, pin_for_device(stage.a));
+  HF_ASSIGN(Pin pin, pin_for_device(stage));
   HF_ASSIGN(SlowTransfer transfer, SlowTransfer::start(target_of(pin)));
-  arm.steps.emplace_back("a device begins to write into A, pinned as \"demo transfer\"");
+  arm.steps.emplace_back("a device begins to write into A's window, pinned as \"demo transfer\"");
   HF_TRY(stage.a.truncate(0, {.on_pinned = OnPinned::detach}));
   arm.steps.push_back(fmt::format("truncate returns at once: A has {} bytes, {} bytes are in quarantine",
                                   stage.a.size(), stage.fs.space().quarantined));
+  HF_TRY(expect_nothing_shown(stage, arm));
   HF_TRY(expect_no_space(stage.fs, arm));
   HF_TRY(transfer.finish(kFromDevice));
   pin.release();

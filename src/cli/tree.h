@@ -47,6 +47,9 @@ class SourceFile {
   virtual Result<Node> look() const = 0;
   // Bytes read; 0 at the end.
   virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) const = 0;
+  // The same bytes where they are, for the kernel to copy from: memory that cannot be read is EFAULT to it, and SIGBUS
+  // to who loads. Until the file ends. Empty: there is no such place, or not for these; read() them.
+  virtual std::span<const std::byte> in_place(std::uint64_t /*offset*/, std::size_t /*length*/) const { return {}; }
   // As lseek(2): ENXIO when there is no data after `offset`; next_hole gives the end of the file at the latest.
   virtual Result<std::uint64_t> next_data(std::uint64_t offset) const = 0;
   virtual Result<std::uint64_t> next_hole(std::uint64_t offset) const = 0;
