@@ -19,6 +19,7 @@ namespace {
 
 // The most that one system call gives back, so that the lock is not held for long.
 constexpr std::uint64_t kPunchBytes = GiB;
+constexpr std::uint64_t kBitmaps = 3;
 
 std::uint64_t chunk_bytes(const Geometry& geometry) { return std::max(2 * MiB, geometry.page_bytes); }
 
@@ -29,7 +30,7 @@ Result<std::unique_ptr<Backing>> Backing::create(int fd, const std::string& name
   const std::uint64_t words = round_up(chunks, kBitsPerWord) / kBitsPerWord;
   // Fresh anonymous memory is zero, and zero is a valid word without bits.
   static_assert(Word::is_always_lock_free && sizeof(Word) == sizeof(std::uint64_t));
-  void* memory = mmap(nullptr, 2 * words * sizeof(Word), PROT_READ | PROT_WRITE,
+  void* memory = mmap(nullptr, kBitmaps * words * sizeof(Word), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return failed(errno, name, "no memory to remember what is allocated");
   return std::unique_ptr<Backing>(new Backing(fd, name, geometry, static_cast<Word*>(memory), words));
@@ -42,9 +43,10 @@ Backing::Backing(int fd, std::string name, const Geometry& geometry, Word* words
       chunk_bytes_(chunk_bytes(geometry)),
       words_(words),
       units_(words + word_count),
+      known_(words + 2 * word_count),
       word_count_(word_count) {}
 
-Backing::~Backing() { munmap(words_, 2 * word_count_ * sizeof(Word)); }
+Backing::~Backing() { munmap(words_, kBitmaps * word_count_ * sizeof(Word)); }
 
 void Backing::set_complete(std::uint64_t chunk) {
   words_[chunk / kBitsPerWord].fetch_or(bit_of(chunk), std::memory_order_release);  // pairs with is_complete
@@ -54,13 +56,14 @@ void Backing::clear_complete(std::uint64_t first_chunk, std::uint64_t last_chunk
   for (std::uint64_t chunk = first_chunk; chunk <= last_chunk;) {
     if (chunk % kBitsPerWord == 0 && last_chunk - chunk >= kBitsPerWord - 1) {
       // An untouched word stays untouched: a load of fresh memory maps the shared zero page.
-      for (Word* const word : {&words_[chunk / kBitsPerWord], &units_[chunk / kBitsPerWord]}) {
-        if (word->load(std::memory_order_relaxed) != 0) word->store(0, std::memory_order_relaxed);
+      for (Word* const words : {words_, known_}) {
+        Word& word = words[chunk / kBitsPerWord];
+        if (word.load(std::memory_order_relaxed) != 0) word.store(0, std::memory_order_relaxed);
       }
       chunk += kBitsPerWord;
     } else {
       words_[chunk / kBitsPerWord].fetch_and(~bit_of(chunk), std::memory_order_relaxed);
-      if (is_unit(chunk)) units_[chunk / kBitsPerWord].fetch_and(~bit_of(chunk), std::memory_order_relaxed);
+      if (has(known_, chunk)) known_[chunk / kBitsPerWord].fetch_and(~bit_of(chunk), std::memory_order_relaxed);
       ++chunk;
     }
   }

@@ -41,13 +41,21 @@ class Backing {
     return true;
   }
 
-  // B4: the second bit of a chunk says that the kernel translates it as one unit. Set by make_unit after the chunk was
-  //     complete, cleared with it. A hint for how to install translations: wrong only costs time.
-  bool is_unit(std::uint64_t chunk) const {
-    return (units_[chunk / kBitsPerWord].load(std::memory_order_relaxed) & bit_of(chunk)) != 0;
+  // B4: two more bits of a chunk: whether it is known how the kernel translates it, and whether that is by one entry.
+  //     Cleared when some of it is given back. A hint for how to install translations: wrong only costs time.
+  enum class Unit : std::uint8_t { unknown, small, whole };
+  Unit unit(std::uint64_t chunk) const {
+    if (!has(known_, chunk)) return Unit::unknown;
+    return has(units_, chunk) ? Unit::whole : Unit::small;
   }
-  void set_unit(std::uint64_t chunk) {
-    units_[chunk / kBitsPerWord].fetch_or(bit_of(chunk), std::memory_order_relaxed);
+  void note_unit(std::uint64_t chunk, bool whole) {
+    Word& word = units_[chunk / kBitsPerWord];
+    if (whole) {
+      word.fetch_or(bit_of(chunk), std::memory_order_relaxed);
+    } else if (has(units_, chunk)) {
+      word.fetch_and(~bit_of(chunk), std::memory_order_relaxed);
+    }
+    known_[chunk / kBitsPerWord].fetch_or(bit_of(chunk), std::memory_order_relaxed);
   }
 
   // Allocates what is missing. Takes whole chunks while the carrier has room for them, the exact range otherwise.
@@ -64,6 +72,9 @@ class Backing {
   static constexpr std::uint64_t kBitsPerWord = 64;
   static std::uint64_t bit_of(std::uint64_t chunk) { return std::uint64_t{1} << (chunk % kBitsPerWord); }
 
+  static bool has(const Word* words, std::uint64_t chunk) {
+    return (words[chunk / kBitsPerWord].load(std::memory_order_relaxed) & bit_of(chunk)) != 0;
+  }
   bool is_complete(std::uint64_t chunk) const {
     // Pairs with set_complete: the allocation came before the bit.
     return (words_[chunk / kBitsPerWord].load(std::memory_order_acquire) & bit_of(chunk)) != 0;
@@ -81,6 +92,7 @@ class Backing {
   const std::uint64_t chunk_bytes_;
   Word* const words_;  // B1
   Word* const units_;  // B4; behind words_
+  Word* const known_;  // B4; behind units_
   const std::uint64_t word_count_;
   Mutex mutex_{LockRank::leaf};
 };

@@ -13,6 +13,7 @@
 #include "device/device_lock.h"
 #include "device/device_parts.h"
 #include "device/persist.h"
+#include "device/unit_probe.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25  // kernel 6.1; missing in glibc 2.36
@@ -93,11 +94,15 @@ bool Device::give_back(Pfn first, PageCount count) {
 }
 
 bool Device::is_unit(Pfn first) const {
-  if (geometry_.page_bytes >= kOrder2M.pages().bytes()) return true;
-  if (parts_->backing == nullptr) return false;
   const std::uint64_t bytes = kOrder2M.pages().bytes();
-  if (geometry_.makes_units && parts_->backing->is_reserved(first.bytes(), bytes)) return true;
-  return parts_->backing->is_unit(first.bytes() / bytes);
+  if (geometry_.page_bytes >= bytes) return true;
+  if (geometry_.unit_bytes() < bytes || parts_->is_inherited()) return false;
+  if (parts_->backing == nullptr) return is_translated_as_unit(at(first)).value_or(geometry_.makes_units);
+  const std::uint64_t chunk = first.bytes() / bytes;
+  if (parts_->backing->unit(chunk) == Backing::Unit::unknown) {
+    parts_->backing->note_unit(chunk, is_translated_as_unit(at(first)).value_or(geometry_.makes_units));
+  }
+  return parts_->backing->unit(chunk) == Backing::Unit::whole;
 }
 
 Status Device::make_unit(Pfn first) {
@@ -107,14 +112,14 @@ Status Device::make_unit(Pfn first) {
     return Error(EINVAL, name_, fmt::format("page {} does not begin a whole unit of 2 MiB", first.raw()));
   }
   if (geometry_.page_bytes >= pages.bytes()) return {};
-  if (geometry_.kind != Kind::memory && geometry_.kind != Kind::tmpfs_file) {
+  if (geometry_.unit_bytes() < pages.bytes()) {
     return Error(EOPNOTSUPP, name_, fmt::format("a {} has no units of 2 MiB", to_string(geometry_.kind)),
                  "use memory, tmpfs or hugetlb for huge translations");
   }
   HF_TRY(reserve(first, pages));
   const int code = collapse(at(first), pages.bytes());
   if (code == 0) {
-    parts_->backing->set_unit(first.bytes() / pages.bytes());
+    parts_->backing->note_unit(first.bytes() / pages.bytes(), true);
     return {};
   }
   HF_TRACE2(device_make_unit_failed, first.raw(), code);

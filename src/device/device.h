@@ -46,6 +46,12 @@ struct Geometry {
   Kind kind = Kind::memory;
   bool survives_reboot = false;  // disk files and persistent /dev/dax
   bool makes_units = false;      // allocates units of 2 MiB by itself, though it maps 4 KiB too
+
+  // The largest unit that it can map: its page, or 2 MiB where the kernel makes such units of small pages.
+  std::uint64_t unit_bytes() const {
+    const bool made_of_pages = page_bytes == kPageBytes && (kind == Kind::memory || kind == Kind::tmpfs_file);
+    return made_of_pages ? kOrder2M.pages().bytes() : page_bytes;
+  }
 };
 
 class Device {
@@ -87,8 +93,9 @@ class Device {
   // device; ENOMEM: no free 2 MiB of memory; EINVAL: the unit does not lie inside the device.
   Status make_unit(Pfn first);
 
-  // Whether the kernel is likely to translate the 2 MiB at `first` (a multiple of 2 MiB) as one unit: made by make_unit
-  // or by the carrier, and not given back since.
+  // Whether the kernel is likely to translate the 2 MiB at `first` (a multiple of 2 MiB), whose memory is reserved, as
+  // one unit: made by make_unit, by the carrier, or by whoever had the pool before. The kernel is asked once (2 us),
+  // and again after some of it was given back; one that does not say is taken to do what the carrier promises.
   bool is_unit(Pfn first) const;
 
   // Gives the memory behind whole carrier pages in the range back to the carrier (hole punch); contents become zero.

@@ -54,12 +54,10 @@ __attribute__((no_sanitize("address"))) int make_in_child(void* argument) {
   _exit(0);
 }
 
-}  // namespace
-
-FileDescriptor open_huge_memory() {
-  if (masked("huge-tmpfs")) return {};
+// A file made by a child in namespaces of its own; nothing where one of its steps is refused.
+FileDescriptor make(bool as_root) {
   Request request;
-  request.as_root = geteuid() == 0;
+  request.as_root = as_root;
   std::snprintf(request.users.data(), request.users.size(), "%u %u 1", geteuid(), geteuid());
   std::snprintf(request.groups.data(), request.groups.size(), "%u %u 1", getegid(), getegid());
 
@@ -72,7 +70,7 @@ FileDescriptor open_huge_memory() {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   // No exit signal: the program's own handling of children does not see this one, and only __WALL waits for it.
-  const int namespaces = CLONE_NEWNS | (request.as_root ? 0 : CLONE_NEWUSER);
+  const int namespaces = CLONE_NEWNS | (as_root ? 0 : CLONE_NEWUSER);
   const pid_t child = clone(make_in_child, static_cast<std::byte*>(stack) + kStackBytes,
                             CLONE_VM | CLONE_VFORK | CLONE_FILES | namespaces, &request);
   if (child > 0) {
@@ -82,6 +80,17 @@ FileDescriptor open_huge_memory() {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   munmap(stack, kStackBytes);
   return FileDescriptor(request.file);
+}
+
+}  // namespace
+
+FileDescriptor open_huge_memory() {
+  if (masked("huge-tmpfs")) return {};
+  // Root may lack the privilege to mount (a container's often does): then it goes the way of everybody else.
+  if (geteuid() == 0) {
+    if (FileDescriptor file = make(true)) return file;
+  }
+  return make(false);
 }
 
 }  // namespace holdfast::device

@@ -2,7 +2,8 @@
 // own, mounted with huge=within_size where nobody else sees it.
 //
 // The mount lives in a mount namespace of its own, which ends at once; the file lives as long as its descriptor. Needs
-// no privilege where user namespaces are allowed. Semantics: Documentation/admin-guide/mm/transhuge.rst and tmpfs.rst.
+// no privilege where user namespaces are allowed; only root without CAP_SYS_ADMIN needs CAP_SETFCAP instead, as the
+// kernel lets nobody else map root into one. Semantics: Documentation/admin-guide/mm/transhuge.rst and tmpfs.rst.
 #pragma once
 
 #include "device/file_descriptor.h"

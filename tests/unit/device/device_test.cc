@@ -16,6 +16,7 @@
 
 #include "base/fault_point.h"
 #include "device/copy.h"
+#include "device/unit_probe.h"
 #include "support/child.h"
 #include "support/hugetlb.h"
 #include "support/scratch.h"
@@ -270,6 +271,30 @@ TEST(MakeUnit, TheWindowTranslatesItWithOneEntryAndKeepsItsContents) {
   EXPECT_EQ(*(*device)->at(Pfn(700)), std::byte{5});
   EXPECT_EQ(std::stoull(smaps_line((*device)->window(), "ShmemPmdMapped")), 2 * KiB) << "in KiB";
   EXPECT_TRUE((*device)->make_unit(Pfn(512))) << "a second time";
+}
+
+// What somebody else made of the memory is seen: a pool file may have been open before.
+TEST(MakeUnit, OfAFormerLifeIsKnown) {
+  const test::ScratchDirectory directory(test::tmpfs_parent());
+  const std::string path = directory.file("pool");
+  {
+    auto device = Device::create_file(path, {8 * MiB, false});
+    ASSERT_TRUE(device) << device.error().message();
+    ASSERT_TRUE((*device)->reserve(Pfn(0), PageCount(2048)));
+    if ((*device)->geometry().makes_units) HF_SKIP_CAPABILITY("small-tmpfs", "this tmpfs makes units by itself");
+    EXPECT_FALSE((*device)->is_unit(Pfn(512)));
+    const Status made = (*device)->make_unit(Pfn(512));
+    if (!made) HF_SKIP_CAPABILITY("collapse", made.error().reason());
+    EXPECT_TRUE((*device)->is_unit(Pfn(512)));
+  }
+  auto writer = Device::open(path, OpenMode::read_write);
+  ASSERT_TRUE(writer) << writer.error().message();
+  if (!is_translated_as_unit((*writer)->at(Pfn(512)))) HF_SKIP_CAPABILITY("pagemap-scan", "the kernel does not say");
+  EXPECT_TRUE((*writer)->is_unit(Pfn(512)));
+  EXPECT_FALSE((*writer)->is_unit(Pfn(1024)));
+  EXPECT_TRUE((*writer)->give_back(Pfn(600), PageCount(1)));
+  ASSERT_TRUE((*writer)->reserve(Pfn(600), PageCount(1)));
+  EXPECT_FALSE((*writer)->is_unit(Pfn(512))) << "it was split";
 }
 
 TEST(MakeUnit, RefusesWhatIsNotAUnit) {
