@@ -1,7 +1,8 @@
 # Runs test programs a second time under other conditions: the lists tests/unprivileged.txt and tests/masked.txt.
 
 # holdfast_rerun(<list file> PREFIX <p> LABEL <l> [LAUNCHER <command>...]): each line of the list names a program and,
-# optionally, a filter. A line "mask A,B" puts A,B into HOLDFAST_MASK for the lines after it.
+# optionally, a filter. A line "mask A,B [NAME]" puts A,B into HOLDFAST_MASK for the lines after it, whose tests get NAME
+# into their names.
 function(holdfast_rerun list)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "PREFIX;LABEL" "LAUNCHER")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${list}")
@@ -10,11 +11,16 @@ function(holdfast_rerun list)
   set(tests "${CMAKE_CURRENT_BINARY_DIR}/rerun_${arg_LABEL}_tests.cmake")
   set(text "file(WRITE [==[${tests}]==] \"\")\n")
   set(environment "")
+  set(prefix "${arg_PREFIX}")
   foreach(line IN LISTS lines)
     string(REGEX REPLACE "[ \t]+" ";" words "${line}")
     list(POP_FRONT words program filter)
     if(program STREQUAL "mask")
       set(environment --environment "HOLDFAST_MASK=${filter}")
+      set(prefix "${arg_PREFIX}")
+      if(words)
+        string(APPEND prefix "${words}/")
+      endif()
       continue()
     endif()
     if(NOT filter)
@@ -29,7 +35,7 @@ function(holdfast_rerun list)
       continue()
     endif()
     string(APPEND text "execute_process(COMMAND python3 [==[${PROJECT_SOURCE_DIR}/tools/list-tests]==]"
-                       " --prefix [==[${arg_PREFIX}]==] --label ${arg_LABEL} [==[--filter=${filter}]==]")
+                       " --prefix [==[${prefix}]==] --label ${arg_LABEL} [==[--filter=${filter}]==]")
     foreach(word IN LISTS environment)
       string(APPEND text " [==[${word}]==]")
     endforeach()

@@ -20,6 +20,7 @@
 #include <holdfast/error.h>
 #include <holdfast/pin.h>
 #include <holdfast/types.h>
+#include <holdfast/units.h>
 #include <holdfast/window.h>
 
 namespace holdfast {
@@ -63,7 +64,7 @@ struct ExtentInfo {
   std::uint64_t device_offset = 0;
   std::uint64_t length = 0;
   bool unwritten = false;
-  std::uint64_t unit_max = 4 * KiB;  // largest unit in which some of it can be mapped: 4 KiB, 2 MiB or 1 GiB
+  std::uint64_t unit_max = 4 * KiB;  // largest unit in which this carrier may map some of it: 4 KiB, 2 MiB or 1 GiB
 };
 
 enum class Allocate : std::uint8_t {
@@ -113,6 +114,8 @@ class File {
   Result<std::uint64_t> next_data(std::uint64_t offset) const;
   Result<std::uint64_t> next_hole(std::uint64_t offset) const;
   Result<std::vector<ExtentInfo>> extents() const;
+  // In what units the file could be mapped as it lies now. Its blocks are looked at, one by one 2 MiB.
+  Result<UnitReport> units() const;
 
   // --- pins ---
   // Keeps the pages of the range in place until the Pin is released; the range must lie below the end of the file.

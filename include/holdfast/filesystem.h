@@ -21,6 +21,7 @@
 #include <holdfast/file.h>
 #include <holdfast/pin.h>
 #include <holdfast/types.h>
+#include <holdfast/units.h>
 
 namespace holdfast {
 
@@ -50,6 +51,7 @@ enum class Follow : std::uint8_t { yes, no };                        // the last
 
 struct MountOptions {
   bool read_only = false;
+  Units units = Units::make;
 };
 
 struct DirectoryEntry {
@@ -158,6 +160,8 @@ class Filesystem {
 
   // --- the whole ---
   SpaceInfo space() const;
+  // What became of units of 2 MiB, and how windows show files now. A look at each 2 MiB of each window.
+  UnitStatistics unit_statistics() const;
   Status sync();  // syncfs(2): everything written so far
   bool read_only() const;
   std::byte* window() const;  // the device window

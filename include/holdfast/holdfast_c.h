@@ -72,6 +72,30 @@ typedef struct hf_space {
   uint64_t free_inodes;
 } hf_space;
 
+/* Bytes by the largest unit in which they can be mapped, and by the reason why they are not in units of 2 MiB: see
+ * holdfast/units.h. */
+typedef struct hf_unit_report {
+  uint64_t in_1g;
+  uint64_t in_2m;
+  uint64_t file_end;
+  uint64_t holes;
+  uint64_t scattered;
+  uint64_t not_congruent;
+  uint64_t carrier;
+  uint64_t window_edge;
+  uint64_t small_entries;
+  uint64_t untouched;
+} hf_unit_report;
+
+typedef struct hf_unit_statistics {
+  uint64_t made; /* units that the kernel was asked for, since the mount; and those it refused, by reason */
+  uint64_t refused_busy;
+  uint64_t refused_memory;
+  uint64_t refused_unsupported;
+  uint64_t failed;
+  hf_unit_report windows; /* as they are now */
+} hf_unit_statistics;
+
 typedef struct hf_segment {
   void* address; /* in the device window; good until the pin is released */
   uint64_t device_offset;
@@ -113,6 +137,7 @@ int hf_unmount(hf_filesystem* filesystem, int64_t deadline_ns);
 void hf_filesystem_free(hf_filesystem* filesystem);
 int hf_sync(hf_filesystem* filesystem);
 int hf_space_of(hf_filesystem* filesystem, hf_space* out);
+int hf_unit_statistics_of(hf_filesystem* filesystem, hf_unit_statistics* out);
 /* Adds 1 to the eventfd once nothing is in quarantine. */
 int hf_drain(hf_filesystem* filesystem, int event_fd);
 void* hf_window(hf_filesystem* filesystem);
@@ -144,6 +169,8 @@ int hf_truncate(hf_file* file, uint64_t size, const hf_break_options* options);
 int hf_allocate(hf_file* file, uint64_t offset, uint64_t length, int keep_size);
 int hf_punch(hf_file* file, uint64_t offset, uint64_t length, const hf_break_options* options);
 int hf_sync_file(hf_file* file, int data_only);
+/* In what units the file could be mapped as it lies now. */
+int hf_units_of_file(hf_file* file, hf_unit_report* out);
 
 /* --- pins --- */
 int hf_pin_file(hf_file* file, uint64_t offset, uint64_t length, const hf_pin_options* options, hf_pin** out);

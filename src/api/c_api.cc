@@ -119,6 +119,11 @@ hf_stat to_c(const holdfast::Stat& stat) {
           stat.device_minor};
 }
 
+hf_unit_report to_c(const holdfast::UnitReport& report) {
+  return {report.in_1g,         report.in_2m,   report.file_end,    report.holes,         report.scattered,
+          report.not_congruent, report.carrier, report.window_edge, report.small_entries, report.untouched};
+}
+
 int stat_of(hf_stat* out, const holdfast::Result<holdfast::Stat>& stat) {
   if (!stat) return failed(stat.error());
   *out = to_c(stat.value());
@@ -173,6 +178,15 @@ int hf_space_of(hf_filesystem* filesystem, hf_space* out) {
   return guarded([&] {
     const holdfast::SpaceInfo space = filesystem->filesystem.space();
     *out = {space.total, space.free, space.available, space.quarantined, space.inodes, space.free_inodes};
+    return 0;
+  });
+}
+int hf_unit_statistics_of(hf_filesystem* filesystem, hf_unit_statistics* out) {
+  return guarded([&] {
+    const holdfast::UnitStatistics units = filesystem->filesystem.unit_statistics();
+    const holdfast::UnitAttempts& attempts = units.attempts;
+    *out = {attempts.made,   attempts.refused_busy, attempts.refused_memory, attempts.refused_unsupported,
+            attempts.failed, to_c(units.windows)};
     return 0;
   });
 }
@@ -260,6 +274,14 @@ int hf_punch(hf_file* file, uint64_t offset, uint64_t length, const hf_break_opt
 }
 int hf_sync_file(hf_file* file, int data_only) {
   return status_of([&] { return data_only != 0 ? file->file.sync_data() : file->file.sync(); });
+}
+int hf_units_of_file(hf_file* file, hf_unit_report* out) {
+  return guarded([&] {
+    const auto report = file->file.units();
+    if (!report) return failed(report.error());
+    *out = to_c(*report);
+    return 0;
+  });
 }
 
 int hf_pin_file(hf_file* file, uint64_t offset, uint64_t length, const hf_pin_options* options, hf_pin** out) {

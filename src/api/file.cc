@@ -13,6 +13,7 @@
 #include "filesystem/seek.h"
 #include "filesystem/sync.h"
 #include "filesystem/truncate.h"
+#include "filesystem/unit_report.h"
 #include "filesystem/write.h"
 
 namespace holdfast {
@@ -132,6 +133,11 @@ Result<std::uint64_t> File::next_hole(std::uint64_t offset) const {
 Result<std::vector<ExtentInfo>> File::extents() const {
   HF_TRY(impl_->core->usable());
   return filesystem::extent_report(*impl_->inode);
+}
+
+Result<UnitReport> File::units() const {
+  HF_TRY(impl_->core->usable());
+  return filesystem::unit_report(*impl_->inode);
 }
 
 Result<Pin> File::pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options) {

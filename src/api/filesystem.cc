@@ -14,6 +14,7 @@
 #include "filesystem/pin.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/rename.h"
+#include "filesystem/unit_report.h"
 #include "filesystem/unlink.h"
 
 namespace holdfast {
@@ -44,7 +45,7 @@ Filesystem::~Filesystem() = default;
 
 Result<Filesystem> Filesystem::mount(Device device, const MountOptions& options) {
   HF_ASSIGN(std::unique_ptr<filesystem::Format> format, ext4::mount(device.impl(), {.read_only = options.read_only}));
-  HF_ASSIGN(std::shared_ptr<Core> core, Core::start(std::move(device).release(), std::move(format)));
+  HF_ASSIGN(std::shared_ptr<Core> core, Core::start(std::move(device).release(), std::move(format), options.units));
   return Filesystem(std::move(core));
 }
 
@@ -213,6 +214,11 @@ std::vector<QuarantineInfo> Filesystem::quarantine() const {
 Status Filesystem::drain(int event_fd) {
   HF_TRY(core_->usable());
   return filesystem::drain(*core_, event_fd);
+}
+
+UnitStatistics Filesystem::unit_statistics() const {
+  if (!core_->is_usable()) return {};  // as space()
+  return filesystem::unit_statistics(*core_);
 }
 
 SpaceInfo Filesystem::space() const {

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <vector>
 
 #include "base/result.h"
 #include "base/units.h"
@@ -15,22 +16,33 @@
 namespace holdfast::cli {
 namespace {
 
-constexpr std::uint64_t kUnit = 2 * MiB;
-
 struct Mapped {
   std::uint64_t files = 0;
-  std::uint64_t bytes = 0;           // of extents
-  std::uint64_t in_large_units = 0;  // of these, in whole units of 2 MiB that can be mapped as one
+  UnitReport units;
 
-  double share() const { return bytes == 0 ? 0.0 : static_cast<double>(in_large_units) / static_cast<double>(bytes); }
+  // Of what lies in whole units of files, the part that lies so that one entry can map it, on a carrier that can.
+  double share() const {
+    const std::uint64_t whole = units.whole_units();
+    return whole == 0 ? 0.0
+                      : static_cast<double>(units.in_1g + units.in_2m + units.carrier) / static_cast<double>(whole);
+  }
+  std::uint64_t bytes() const { return units.whole_units() + units.file_end; }
 };
 
-// The whole units that lie in an extent whose offset in the file and on the device agree modulo the unit.
-std::uint64_t bytes_in_large_units(const ExtentInfo& extent) {
-  if (extent.unit_max < kUnit) return 0;
-  const std::uint64_t first = round_up(extent.offset, kUnit);
-  const std::uint64_t end = round_down(extent.offset + extent.length, kUnit);
-  return end > first ? end - first : 0;
+struct Line {
+  const char* json;
+  const char* text;
+  std::uint64_t bytes;
+};
+
+std::vector<Line> lines_of(const UnitReport& units) {
+  return {{"in_1g", "in units of 1 GiB", units.in_1g},
+          {"in_2m", "in units of 2 MiB", units.in_2m},
+          {"carrier", "lie in units of 2 MiB, which the carrier keeps in smaller pages", units.carrier},
+          {"not_congruent", "in one piece that begins no unit of the device", units.not_congruent},
+          {"scattered", "in several pieces", units.scattered},
+          {"holes", "beside holes", units.holes},
+          {"file_end", "behind the last whole unit of their file", units.file_end}};
 }
 
 class Df final : public Command {
@@ -41,13 +53,15 @@ class Df final : public Command {
             .summary = "show space, and the share that maps in units of 2 MiB",
             .details =
                 "Shows the space of each pool: total, used, free, and what is in quarantine; and which share of the "
-                "bytes in files' extents can be mapped in whole units of 2 MiB.",
+                "whole 2 MiB of its files lies so that it can be mapped in units of 2 MiB. What the carrier makes of "
+                "that, and why the rest cannot, is shown by --units.",
             .operands_min = 1,
             .section = Section::looking};
   }
 
   void declare(CLI::App& options) override {
     options.add_flag("-b,--bytes", bytes_, "bytes, not 1.5G");
+    options.add_flag("-u,--units", units_, "also the bytes of files by the units they can be mapped in");
     options.add_flag("--json", json_, "as JSON: a list of objects, one for each POOL; sizes in bytes");
   }
 
@@ -89,11 +103,8 @@ class Df final : public Command {
 
   static Status add_file(Filesystem& fs, const std::string& path, Mapped& mapped) {
     HF_ASSIGN(const File file, fs.open(path, Open::read | Open::no_follow));
-    HF_ASSIGN(const std::vector<ExtentInfo> extents, file.extents());
-    for (const ExtentInfo& extent : extents) {
-      mapped.bytes += extent.length;
-      mapped.in_large_units += bytes_in_large_units(extent);
-    }
+    HF_ASSIGN(const UnitReport units, file.units());
+    mapped.units += units;
     return {};
   }
 
@@ -107,9 +118,13 @@ class Df final : public Command {
   void print(const std::string& pool, const SpaceInfo& space, const Mapped& mapped, Io& io) const {
     const std::uint64_t used = space.total - std::min(space.free, space.total);
     const std::uint64_t percent = space.total == 0 ? 0 : (used * 100 + space.total - 1) / space.total;
-    const std::string share = mapped.bytes == 0 ? "-" : fmt::format("{:.1f}%", mapped.share() * 100);
+    const std::string share = mapped.units.whole_units() == 0 ? "-" : fmt::format("{:.1f}%", mapped.share() * 100);
     io.out << fmt::format("{:>10} {:>10} {:>10} {:>11} {:>4}% {:>8}  {}\n", amount(space.total), amount(used),
                           amount(space.free), amount(space.quarantined), percent, share, shown(io, pool));
+    if (!units_) return;
+    for (const Line& line : lines_of(mapped.units)) {
+      if (line.bytes != 0) io.out << fmt::format("{:>10} {}\n", amount(line.bytes), line.text);
+    }
   }
 
   static Json as_json(const std::string& pool, const SpaceInfo& space, const Mapped& mapped) {
@@ -127,13 +142,14 @@ class Df final : public Command {
     json["inodes"] = space.inodes;
     json["free_inodes"] = space.free_inodes;
     json["files"] = mapped.files;
-    json["file_bytes"] = mapped.bytes;
-    json["file_bytes_in_2m_units"] = mapped.in_large_units;
+    json["file_bytes"] = mapped.bytes();
     json["share_in_2m_units"] = mapped.share();
+    for (const Line& line : lines_of(mapped.units)) json["units"][line.json] = line.bytes;
     return json;
   }
 
   bool bytes_ = false;
+  bool units_ = false;
   bool json_ = false;
 };
 

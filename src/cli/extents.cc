@@ -22,7 +22,7 @@ class Extents final : public Command {
             .summary = "show where the bytes of files lie",
             .details =
                 "Shows each extent of the files: offset in the file, offset on the device, length (all in bytes), "
-                "whether it is written, and the largest unit in which some of it can be mapped.",
+                "whether it is written, and the largest unit in which this carrier may map some of it.",
             .operands_min = 2,
             .section = Section::looking};
   }

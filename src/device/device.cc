@@ -117,7 +117,7 @@ Status Device::make_unit(Pfn first) {
                  "use memory, tmpfs or hugetlb for huge translations");
   }
   HF_TRY(reserve(first, pages));
-  const int code = collapse(at(first), pages.bytes());
+  const int code = HF_FAULT_POINT("device.make_unit") ? ENOMEM : collapse(at(first), pages.bytes());
   if (code == 0) {
     parts_->backing->note_unit(first.bytes() / pages.bytes(), true);
     return {};

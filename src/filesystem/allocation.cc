@@ -91,10 +91,10 @@ Status drop(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
 
 }  // namespace
 
-Status fill_holes(Inode& inode, PageRange range, Ahead ahead) {
+Result<PageRange> fill_holes(Inode& inode, PageRange range, Ahead ahead) {
   range = out_to_shown_units(inode, range);
   HF_ASSIGN(const bool hole, has_hole(inode, range));
-  if (!hole) return {};
+  if (!hole) return PageRange{range.first, range.first};
   if (ahead == Ahead::yes) {
     // Blocks that are there already are somebody's wish (fallocate): they are not ours to drop.
     HF_ASSIGN(const PageIndex end, hole_end(inode, {range.end, end_with_ahead(inode, range)}));
@@ -103,17 +103,19 @@ Status fill_holes(Inode& inode, PageRange range, Ahead ahead) {
       if (all) {
         inode.ahead_end = std::max(inode.ahead_end, more.end);
         inode.core.note_ahead();
-        return {};
+        return more;
       }
       if (all.error().code() != ENOSPC) return Error(all.error());
     }
   }
-  Status status = allocate_once(inode, range);
-  if (status || status.error().code() != ENOSPC) return status;
+  const Status status = allocate_once(inode, range);
+  if (status) return range;
+  if (status.error().code() != ENOSPC) return Error(status.error());
   // What was freed lately may be used after a commit.
   HF_MARK("allocation.commits");
   HF_TRY(inode.core.format().commit());
-  return allocate_once(inode, range);
+  HF_TRY(allocate_once(inode, range));
+  return range;
 }
 
 Status drop_ahead(Inode& inode) {

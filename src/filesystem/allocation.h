@@ -16,8 +16,9 @@ enum class Ahead : std::uint8_t {
 };
 
 // Every page of the range has a block afterwards. ENOSPC (also after a commit, which makes freed blocks usable):
-// nothing was added. The range is at most 128 MiB.
-Status fill_holes(Inode& inode, PageRange range, Ahead ahead) HF_REQUIRES(inode.lock);
+// nothing was added. The range is at most 128 MiB. Returns in what range blocks came; who may take the time makes units
+// of them once no lock is held (unit_maker.h).
+Result<PageRange> fill_holes(Inode& inode, PageRange range, Ahead ahead) HF_REQUIRES(inode.lock);
 
 // Gives back blocks ahead of the file, unless a pin, an entry or a copy in progress is in the way.
 Status drop_ahead(Inode& inode) HF_REQUIRES(inode.lock);

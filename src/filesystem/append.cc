@@ -13,6 +13,7 @@
 #include "filesystem/record.h"
 #include "filesystem/thread_buffer.h"
 #include "filesystem/times.h"
+#include "filesystem/unit_maker.h"
 #include "filesystem/window_memory.h"
 #include "filesystem/write.h"
 
@@ -24,13 +25,13 @@ Status check_end(const Inode& inode, std::uint64_t length) HF_REQUIRES(inode.loc
   return Error(EFBIG, inode.path_hint(), fmt::format("a file has at most {} bytes", kFileBytesMax));
 }
 
-// nullopt: another append owns the end.
-Result<std::optional<std::uint64_t>> append_short(Inode& inode, std::span<const std::byte> bytes) {
+// nullopt: another append owns the end. `came`: blocks.
+Result<std::optional<std::uint64_t>> append_short(Inode& inode, std::span<const std::byte> bytes, PageRange& came) {
   const MutexLock lock(inode.lock);
   if (inode.appending) return std::optional<std::uint64_t>();
   HF_TRY(check_end(inode, bytes.size()));
   const std::uint64_t offset = inode.attributes.size;
-  HF_TRY(fill_holes(inode, pages_touched(offset, bytes.size()), Ahead::yes));
+  HF_ASSIGN(came, fill_holes(inode, pages_touched(offset, bytes.size()), Ahead::yes));
   HF_TRY(store_locked(inode, offset, bytes));
   note_change(inode);
   inode.attributes_unrecorded = true;
@@ -87,7 +88,9 @@ Result<std::uint64_t> append(Inode& inode, std::span<const std::byte> from) {
   HF_MARK("append.gathered");
   bool made_space = false;
   for (;;) {
-    auto got = is_short ? append_short(inode, gathered) : own_the_end(inode, from.size());
+    PageRange came;
+    auto got = is_short ? append_short(inode, gathered, came) : own_the_end(inode, from.size());
+    make_units(inode, came);
     if (!got) {
       if (got.error().code() != ENOSPC || made_space || !drop_all_ahead(inode.core)) return std::move(got).error();
       made_space = true;

@@ -10,6 +10,7 @@
 #include "filesystem/evict.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/record.h"
+#include "filesystem/unit_maker.h"
 #include "filesystem/worker.h"
 
 namespace holdfast::filesystem {
@@ -38,7 +39,7 @@ Core::~Core() = default;
 
 // Stands where the constructor's long arguments would: builds the parts in the order in which they need each other.
 struct CoreBuilder {
-  static Result<Core*> build(std::unique_ptr<device::Device> device, std::unique_ptr<Format> format) {
+  static Result<Core*> build(std::unique_ptr<device::Device> device, std::unique_ptr<Format> format, Units units) {
     std::unique_ptr<Core> core(new Core);
     core->id_ = next_id.fetch_add(1, std::memory_order_relaxed);
     core->name_ = device->name();
@@ -50,13 +51,15 @@ struct CoreBuilder {
     core->format_ = std::move(format);
     core->quarantine_ = std::make_unique<Quarantine>(*core);
     core->worker_ = std::make_unique<Worker>(*core);
+    core->units_ = std::make_unique<UnitMaker>(*core->device_, units);
     core->inodes_ = std::make_unique<InodeTable>(*core);
     return core.release();
   }
 };
 
-Result<std::shared_ptr<Core>> Core::start(std::unique_ptr<device::Device> device, std::unique_ptr<Format> format) {
-  HF_ASSIGN(Core* const core, CoreBuilder::build(std::move(device), std::move(format)));
+Result<std::shared_ptr<Core>> Core::start(std::unique_ptr<device::Device> device, std::unique_ptr<Format> format,
+                                          Units units) {
+  HF_ASSIGN(Core* const core, CoreBuilder::build(std::move(device), std::move(format), units));
   std::shared_ptr<Core> started(core, &Core::abandon);
   if (!core->read_only()) {
     HF_TRY(clean_orphans(*core));

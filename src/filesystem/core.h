@@ -13,6 +13,8 @@
 #include <optional>
 #include <string>
 
+#include <holdfast/units.h>
+
 #include "base/fork.h"
 #include "base/result.h"
 #include "device/device.h"
@@ -23,13 +25,15 @@
 namespace holdfast::filesystem {
 
 class Quarantine;
+class UnitMaker;
 class Worker;
 
 class Core {
  public:
   // Takes the device and the format that was mounted on it. Cleans the orphans a former mount left (a mount for
   // reading leaves them).
-  static Result<std::shared_ptr<Core>> start(std::unique_ptr<device::Device> device, std::unique_ptr<Format> format);
+  static Result<std::shared_ptr<Core>> start(std::unique_ptr<device::Device> device, std::unique_ptr<Format> format,
+                                             Units units = Units::make);
   ~Core();
 
   device::Device& device() const { return *device_; }
@@ -38,6 +42,7 @@ class Core {
   InodeTable& inodes() const { return *inodes_; }
   Quarantine& quarantine() const { return *quarantine_; }
   Worker& worker() const { return *worker_; }
+  UnitMaker& units() const { return *units_; }
   Mutex& rename_lock() { return rename_lock_; }
   std::uint32_t id() const { return id_; }                  // FileKey::filesystem
   std::uint32_t generation() const { return generation_; }  // fork_generation() where it was made
@@ -90,6 +95,7 @@ class Core {
   std::unique_ptr<pagemap::PageMap> pages_;
   std::unique_ptr<Quarantine> quarantine_;
   std::unique_ptr<Worker> worker_;
+  std::unique_ptr<UnitMaker> units_;
   std::unique_ptr<InodeTable> inodes_;
   Mutex rename_lock_{LockRank::rename};
   mutable Mutex failure_lock_{LockRank::leaf};

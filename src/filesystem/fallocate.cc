@@ -11,6 +11,7 @@
 #include "filesystem/lookup.h"
 #include "filesystem/removal.h"
 #include "filesystem/times.h"
+#include "filesystem/unit_maker.h"
 #include "layout/break.h"
 
 namespace holdfast::filesystem {
@@ -56,9 +57,9 @@ Status fill(Inode& inode, const std::vector<PageRange>& holes) HF_REQUIRES(inode
     for (PageIndex at = hole.first; at < hole.end;) {
       // Steps end at multiples of their size, so that a unit is asked for in one piece.
       const PageIndex end = std::min(hole.end, PageIndex(round_down((at + step).raw(), step.raw())));
-      if (Status filled = fill_holes(inode, {at, end}, Ahead::no); !filled) {
+      if (const auto filled = fill_holes(inode, {at, end}, Ahead::no); !filled) {
         if (filled.error().code() == ENOSPC) take_back(inode, added);
-        return filled;
+        return Error(filled.error());
       }
       added.push_back({at, end});
       at = end;
@@ -72,11 +73,13 @@ Status fill(Inode& inode, const std::vector<PageRange>& holes) HF_REQUIRES(inode
 Status allocate(Inode& inode, std::uint64_t offset, std::uint64_t length, bool keep_size) {
   HF_TRY(check_range(inode, offset, length));
   const std::uint64_t end = offset + length;
+  PageRange came;
   for (bool again = true;; again = false) {
     const auto attempt = [&]() -> Status {
       const MutexLock lock(inode.lock);
       HF_ASSIGN(const std::vector<PageRange> holes, holes_of(inode, pages_touched(offset, length)));
       HF_TRY(fill(inode, holes));
+      if (!holes.empty()) came = {holes.front().first, holes.back().end};
       // What was allocated ahead of the file is somebody's wish from now on.
       if (page_after(end) > page_after(inode.attributes.size)) inode.ahead_end = PageIndex(0);
       inode.attributes.changed = file_time_now();
@@ -88,6 +91,7 @@ Status allocate(Inode& inode, std::uint64_t offset, std::uint64_t length, bool k
       return {};
     };
     Status status = attempt();
+    make_units(inode, came);
     if (status || status.error().code() != ENOSPC || !again || !drop_all_ahead(inode.core)) return status;
   }
 }

@@ -248,7 +248,7 @@ namespace {
         return pin;
       case Attempt::absent:
         HF_MARK("pin.absent");
-        HF_TRY(track(inode, {how.at, range.end}, options.access, deadline));
+        HF_TRY(track(inode, {how.at, range.end}, options.access, deadline, Units::make));
         break;
       case Attempt::breaking:
         HF_TRY(wait_for_break(inode, range, options, deadline));

@@ -50,7 +50,7 @@ Result<std::vector<Pin>> pin_many(Core& core, const std::vector<InodeRange>& ran
     const PageRange pages = pages_touched(at.offset, at.length);
     switch (stopped->how.outcome) {
       case Attempt::absent:
-        HF_TRY(track(*at.inode, {stopped->how.at, pages.end}, options.access, deadline));
+        HF_TRY(track(*at.inode, {stopped->how.at, pages.end}, options.access, deadline, Units::make));
         break;
       case Attempt::breaking:
         HF_TRY(wait_for_break(*at.inode, pages, options, deadline));

@@ -10,6 +10,7 @@
 #include "filesystem/lookup.h"
 #include "filesystem/record.h"
 #include "filesystem/removal.h"
+#include "filesystem/unit_maker.h"
 #include "mapping/hold.h"
 
 namespace holdfast::filesystem {
@@ -43,8 +44,8 @@ Status convert(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   return record_if_many(inode);
 }
 
-// Blocks with contents for [range.first, somewhere within its unit). No hold, no lock.
-Status fill_once(Inode& inode, PageRange range, Access access) {
+// Blocks with contents for [range.first, somewhere within its unit). No hold, no lock. Returns where blocks came.
+Result<PageRange> fill_once(Inode& inode, PageRange range, Access access) {
   const MutexLock lock(inode.lock);
   const std::uint64_t size = inode.attributes.size;
   if (range.first.bytes() >= size) return past_the_end(inode);
@@ -54,21 +55,23 @@ Status fill_once(Inode& inode, PageRange range, Access access) {
   const bool whole_only = inode.core.device().geometry().page_bytes > kPageBytes;
   if (whole_only || part.count().raw() >= std::min(kWorthAUnit, unit.count().raw())) part = unit;
   HF_ASSIGN(const Found found, locate(inode, range.first));
+  PageRange came;
   if (found.kind == Found::Kind::hole) {
     if (access == Access::read) {
       return Error(ENXIO, inode.path_hint(), fmt::format("a hole at byte {}", range.first.bytes()),
                    "pin for writing, or allocate first");
     }
-    if (inode.core.read_only()) return inode.core.writable();
+    HF_TRY(inode.core.writable());
     PageRange asked = part == unit ? unit : PageRange{range.first, std::min(range.end, unit.end)};
     if (whole_only) asked.end = unit.first + kOrder2M.pages();
-    HF_TRY(fill_holes(inode, asked, Ahead::no));
+    HF_ASSIGN(came, fill_holes(inode, asked, Ahead::no));
   }
-  return convert(inode, part);
+  HF_TRY(convert(inode, part));
+  return came;
 }
 
-Status fill(Inode& inode, PageRange range, Access access) {
-  Status filled = fill_once(inode, range, access);
+Result<PageRange> fill(Inode& inode, PageRange range, Access access) {
+  Result<PageRange> filled = fill_once(inode, range, access);
   if (filled || filled.error().code() != ENOSPC || !drop_all_ahead(inode.core)) return filled;
   return fill_once(inode, range, access);
 }
@@ -147,19 +150,9 @@ Result<bool> insert_gigabyte(Inode& inode, PageIndex at, Deadline deadline) {
 }  // namespace
 
 std::optional<Pfn> whole_unit(const Inode& inode, PageIndex index, Order order) {
-  const PageIndex first = index.align_down(order);
-  const Found begin = inode.extents.find(first);
-  if (begin.kind != Found::Kind::written || !begin.pfn.is_aligned(order)) return std::nullopt;
-  const std::uint64_t size = inode.size.load(std::memory_order_acquire);
-  const PageIndex end = first + order.pages();
-  for (PageIndex at = first; at < end;) {
-    const Found found = inode.extents.find(at);
-    const bool has_block = found.kind == Found::Kind::written || found.kind == Found::Kind::unwritten;
-    if (!has_block || found.pfn != begin.pfn + (at - first)) return std::nullopt;
-    if (found.kind == Found::Kind::unwritten && at.bytes() < size) return std::nullopt;
-    at += found.count;
-  }
-  return begin.pfn;
+  const std::optional<Run> run = run_of(inode, index.align_down(order), order.pages());
+  if (!run || !run->written || !run->pfn.is_aligned(order)) return std::nullopt;
+  return run->pfn;
 }
 
 bool try_track_held(Inode& inode, PageRange range) {
@@ -171,11 +164,12 @@ bool try_track_held(Inode& inode, PageRange range) {
   return true;
 }
 
-Status track(Inode& inode, PageRange range, Access access, Deadline deadline) {
+Status track(Inode& inode, PageRange range, Access access, Deadline deadline, Units units) {
   for (PageIndex at = range.first; at < range.end;) {
     HF_ASSIGN(const Found found, locate_unlocked(inode, at));
     if (found.kind != Found::Kind::written) {
-      HF_TRY(fill(inode, {at, range.end}, access));
+      HF_ASSIGN(const PageRange came, fill(inode, {at, range.end}, access));
+      if (units == Units::make) make_units(inode, came);
       continue;
     }
     HF_ASSIGN(const bool large, insert_gigabyte(inode, at, deadline));

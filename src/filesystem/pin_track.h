@@ -9,6 +9,8 @@
 
 #include <holdfast/types.h>
 
+#include <holdfast/units.h>
+
 #include "base/clock.h"
 #include "base/units.h"
 #include "filesystem/inode.h"
@@ -18,7 +20,8 @@ namespace holdfast::filesystem {
 // Makes every page of the range, which lies below the end of the file, an entry's: of the largest unit that its blocks
 // allow. Entries stay. ENXIO (read access to a hole; past the end), ENOSPC, ENODEV, ENOMEM, ETIMEDOUT, EINTR, EIO.
 // Blocks on the inode lock where blocks are missing, and on a closed gate (bounded). No lock is held by the caller.
-Status track(Inode& inode, PageRange range, Access access, Deadline deadline);
+// `units`: whether this caller may take the time to have units made of blocks that come.
+Status track(Inode& inode, PageRange range, Access access, Deadline deadline, Units units);
 
 // The same without waiting, for a caller inside a Hold of the 2 MiB (of the larger unit) that the range lies in: false
 // where blocks are missing, unwritten or unknown, or somebody has an entry locked.

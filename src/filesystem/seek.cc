@@ -37,9 +37,10 @@ struct Region {
   }
 };
 
-std::uint64_t unit_max(const Region& region, const Extent& extent) {
+std::uint64_t unit_max(const Region& region, const Extent& extent, const device::Geometry& carrier) {
   const PageRange pages{extent.index, extent.index + extent.count};
   for (const Order order : {kOrder1G, kOrder2M}) {
+    if (carrier.unit_bytes() < order.pages().bytes()) continue;
     const PageRange units = region.units(order);
     if (!units.empty() && units.overlaps(pages)) return order.pages().bytes();
   }
@@ -79,8 +80,8 @@ Result<std::vector<ExtentInfo>> extent_report(Inode& inode) {
     for (; end < joined.size() && continues(joined[end - 1], joined[end]); ++end) region.count += joined[end].count;
     for (; first < end; ++first) {
       const Extent& extent = joined[first];
-      report.push_back(
-          {extent.index.bytes(), extent.pfn.bytes(), extent.count.bytes(), extent.unwritten, unit_max(region, extent)});
+      report.push_back({extent.index.bytes(), extent.pfn.bytes(), extent.count.bytes(), extent.unwritten,
+                        unit_max(region, extent, inode.core.device().geometry())});
     }
   }
   return report;

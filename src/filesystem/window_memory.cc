@@ -102,7 +102,8 @@ Result<std::size_t> store(const Run& run, std::size_t at, std::span<const std::b
     if (part > 0) continue;
     HF_MARK("window_memory.absent");
     if (offset < inode.size.load(std::memory_order_acquire)) {  // acquire: as in read_held
-      const Status there = track(inode, pages_touched(offset, 1), Access::write, Deadline::never());
+      const Status there =
+          track(inode, pages_touched(offset, 1), Access::write, Deadline::never(), Units::as_they_come);
       if (there || there.error().code() == ENXIO) continue;  // ENXIO: cut short meanwhile
       if (done > 0) break;
       return Error(there.error());

@@ -9,6 +9,7 @@
 #include "filesystem/lookup.h"
 #include "filesystem/pin_track.h"
 #include "filesystem/removal.h"
+#include "filesystem/unit_maker.h"
 #include "window/fault_server.h"
 #include "window/registry.h"
 
@@ -43,26 +44,18 @@ PageIndex InodeWindows::end() const {
 }
 
 std::optional<InodeWindows::Grain> InodeWindows::whole_grain(PageIndex first, PageCount grain) const {
-  const PageIndex file_end = end();
-  Grain whole{{}, true};
-  for (PageIndex at = first; at < first + grain;) {
-    const Found found = inode_.extents.find(at);
-    const bool block = found.kind == Found::Kind::written || found.kind == Found::Kind::unwritten;
-    if (!block) return std::nullopt;
-    if (at == first) whole.pfn = found.pfn;
-    if (found.pfn != whole.pfn + (at - first)) return std::nullopt;
-    if (found.kind == Found::Kind::unwritten && at < file_end) whole.written = false;
-    at += found.count;
-  }
-  if (whole.pfn.raw() % grain.raw() != 0) return std::nullopt;
-  return whole;
+  const std::optional<Run> run = run_of(inode_, first, grain);
+  if (!run || run->pfn.raw() % grain.raw() != 0) return std::nullopt;
+  return Grain{run->pfn, run->written};
 }
 
 bool InodeWindows::try_track(PageRange range) { return try_track_held(inode_, range); }
 
 Status InodeWindows::track(PageRange range, Access access) {
-  return filesystem::track(inode_, range, access, Deadline::never());
+  return filesystem::track(inode_, range, access, Deadline::never(), Units::as_they_come);
 }
+
+void InodeWindows::make_unit(PageIndex first) { filesystem::make_unit(inode_, first); }
 
 Status InodeWindows::learn(PageIndex index) {
   HF_TRY(locate_unlocked(inode_, index));
@@ -158,12 +151,12 @@ Status fill_all(Inode& inode, PageRange pages, Access access) {
   const std::uint64_t size = inode.size.load(std::memory_order_acquire);
   const PageRange inside{pages.first, std::min(pages.end, page_after(size))};
   if (inside.empty()) return {};
-  if (access == Access::write) return track(inode, inside, Access::write, Deadline::never());
+  if (access == Access::write) return track(inode, inside, Access::write, Deadline::never(), Units::make);
   for (PageIndex at = inside.first; at < inside.end;) {
     HF_ASSIGN(const Found found, locate_unlocked(inode, at));
     const PageIndex end = std::min(at + found.count, inside.end);
     if (found.kind == Found::Kind::unwritten && !inode.core.read_only()) {
-      HF_TRY(track(inode, {at, end}, Access::read, Deadline::never()));
+      HF_TRY(track(inode, {at, end}, Access::read, Deadline::never(), Units::make));
     }
     at = end;
   }

@@ -23,6 +23,7 @@ class InodeWindows final : public window::FileSource {
   bool try_track(PageRange range) override;
   Status track(PageRange range, Access access) override;
   Status learn(PageIndex index) override;
+  void make_unit(PageIndex first) override;
 
   window::FileWindows& all() { return all_; }
 

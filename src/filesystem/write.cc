@@ -15,6 +15,7 @@
 #include "filesystem/read.h"
 #include "filesystem/record.h"
 #include "filesystem/times.h"
+#include "filesystem/unit_maker.h"
 #include "filesystem/user_bytes.h"
 #include "filesystem/window_memory.h"
 #include "mapping/hold.h"
@@ -91,13 +92,17 @@ class FreshWrite {
     if (begin < end) from_.gather(at_ + (begin - begin_), part.data(), end - begin);
   }
 
-  // Step 1.
+  // Step 1. Units are made before the pages are touched: then there is one fault for each.
   Status make_room() {
-    const MutexLock lock(inode_.lock);
-    const std::uint64_t size = inode_.attributes.size;
-    const Ahead ahead = begin_ <= size && end_ > size ? Ahead::yes : Ahead::no;
-    HF_TRY(fill_holes(inode_, pages(), ahead));
-    removals_ = inode_.removals.load(std::memory_order_relaxed);
+    PageRange came;
+    {
+      const MutexLock lock(inode_.lock);
+      const std::uint64_t size = inode_.attributes.size;
+      const Ahead ahead = begin_ <= size && end_ > size ? Ahead::yes : Ahead::no;
+      HF_ASSIGN(came, fill_holes(inode_, pages(), ahead));
+      removals_ = inode_.removals.load(std::memory_order_relaxed);
+    }
+    make_units(inode_, came);
     return {};
   }
 

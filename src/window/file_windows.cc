@@ -157,4 +157,34 @@ PageRange FileWindows::kept(const View& view, PageRange range) const {
   return {range.first, end};
 }
 
+void FileWindows::each_unit(const UnitVisitor& visit) const {
+  const MutexLock lock(lock_);
+  for (const View* const view : views_) {
+    const PageIndex end = std::min(view->pages().end, source_.end());
+    for (PageIndex first = view->pages().first.align_down(kOrder2M); first < end; first += kOrder2M.pages()) {
+      const PageRange unit{first, first + kOrder2M.pages()};
+      const PageRange part = clip(unit, {view->pages().first, end});
+      visit(first, part.count().bytes(), shown_unit(*view, unit));
+    }
+  }
+}
+
+FileWindows::ShownUnit FileWindows::shown_unit(const View& view, PageRange unit) const {
+  const bool file_ends = source_.end() < unit.end;
+  if (clip(unit, view.pages()) != unit && !file_ends) return ShownUnit::edge;
+  bool given_up = false;
+  view.pieces().each(unit, [&given_up](const Pieces::Found& found) {
+    if (found.piece.shows == Shows::nothing) given_up = true;
+  });
+  if (given_up) return ShownUnit::edge;
+  bool tracked = false;
+  for (PageIndex at = unit.first; at < unit.end && !tracked; at += PageCount(1)) {
+    const mapping::Entry entry = source_.mapping().lookup(at);
+    if (entry.order() >= kOrder2M && entry.tracks()) return ShownUnit::of_blocks;
+    tracked = entry.tracks();
+  }
+  if (!tracked) return ShownUnit::untouched;
+  return source_.whole_grain(unit.first, kOrder2M.pages()) ? ShownUnit::small_entries : ShownUnit::of_blocks;
+}
+
 }  // namespace holdfast::window

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -56,6 +57,16 @@ class FileWindows final : public mapping::TranslationRemover {
   // The pages at the front of the range that it has not given up. Takes no lock while it has given up none.
   PageRange kept(const View& view, PageRange range) const;
 
+  // How each 2 MiB of the file that a window shows, in whole or in part, is shown there now.
+  enum class ShownUnit : std::uint8_t {
+    edge,           // in part only
+    untouched,      // no entry: nothing is mapped
+    small_entries,  // its pages are tracked one by one
+    of_blocks,      // whole, as far as its blocks and the carrier allow
+  };
+  using UnitVisitor = std::function<void(PageIndex first, std::uint64_t bytes, ShownUnit shown)>;
+  void each_unit(const UnitVisitor& visit) const;
+
   // --- faults ---
   // Serves a touch without waiting for anybody. False: serve() has to, on a thread that may wait.
   bool try_serve(View& view, const Touch& touch);
@@ -78,6 +89,7 @@ class FileWindows final : public mapping::TranslationRemover {
   };
 
   Wanted wanted(const View& view, PageRange range) const;
+  ShownUnit shown_unit(const View& view, PageRange unit) const;
   Wanted wanted_grains(const View& view, PageRange range) const;
   void refresh_view(View& view, PageRange range) HF_REQUIRES(lock_);
   Status leave_view(View& view, PageRange range) HF_REQUIRES(lock_);

@@ -246,12 +246,14 @@ Status FileWindows::populate(View& view, PageRange range, bool fill) {
     }
     if (place.kind == Place::Kind::past_end) break;
     const PageRange unit = clip(unit_around(view, at), range);
-    PageRange part = clip({at, at + place.count}, unit);
+    const PageIndex alike = at + place.count;
+    const PageRange part = clip({at, fill ? std::max(alike, source_.end()) : alike}, unit);
     if (place.kind == Place::Kind::hole && !fill) {
       at = part.end;
       continue;
     }
     HF_TRY(source_.track(part, fill ? Access::write : Access::read));
+    if (at == at.align_down(kOrder2M) && unit.count() == kOrder2M.pages()) source_.make_unit(at);
     const auto hold = mapping::Hold::enter(source_.mapping(), unit_around(view, at), Deadline::never());
     if (!hold) continue;
     const MutexLock lock(lock_);

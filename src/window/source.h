@@ -46,6 +46,9 @@ class FileSource {
   virtual Status track(PageRange range, Access access) = 0;
   // Afterwards place(index) is known. EIO, EUCLEAN.
   virtual Status learn(PageIndex index) = 0;
+  // The 2 MiB at `first` will be shown whole: the carrier's memory may become one unit of them (up to 5 ms). Existing
+  // translations of it may go.
+  virtual void make_unit(PageIndex first) = 0;
 
  protected:
   ~FileSource() = default;

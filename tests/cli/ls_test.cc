@@ -107,9 +107,14 @@ TEST_F(LsTest, DfAddsUp) {
   const json after = json::parse(pool_.ok({"df", "--json", "POOL"})).at(0);
   EXPECT_GE(after.at("used").get<std::uint64_t>(), before.at("used").get<std::uint64_t>() + (16U << 20U));
   EXPECT_EQ(after.at("file_bytes").get<std::uint64_t>(), before.at("file_bytes").get<std::uint64_t>() + (16U << 20U));
-  EXPECT_LE(after.at("file_bytes_in_2m_units"), after.at("file_bytes"));
+  const json& units = after.at("units");
+  EXPECT_EQ(units.at("in_2m").get<std::uint64_t>() + units.at("carrier").get<std::uint64_t>(), 16U << 20U)
+      << "a large file lies in whole units";
+  EXPECT_EQ(units.at("file_end"), 6 * 4096) << "small files have none";
+  EXPECT_EQ(after.at("share_in_2m_units"), 1.0);
   const std::string text = pool_.ok({"df", "POOL", "POOL"});
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3) << text;
+  EXPECT_NE(pool_.ok({"df", "--units", "POOL"}).find("behind the last whole unit"), std::string::npos);
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ const char* to_string(Carriage carriage) {
   return "unknown";
 }
 
-void WindowBed::open_pool(Carriage carriage, std::uint64_t size) {
+void WindowBed::open_pool(Carriage carriage, std::uint64_t size, const MountOptions& options) {
   const auto in_file = [this, size](const std::string& parent) {
     scratch_.emplace(parent);
     return Device::create(scratch_->file("pool"), size);
@@ -67,7 +67,7 @@ void WindowBed::open_pool(Carriage carriage, std::uint64_t size) {
   Device made = std::move(device).value();
   if (carriage == Carriage::hugetlb) grain_ = 2 * MiB;
   format(made, {}).value();
-  fs_.emplace(Filesystem::mount(std::move(made)).value());
+  fs_.emplace(Filesystem::mount(std::move(made), options).value());
 }
 
 WindowBed::~WindowBed() {

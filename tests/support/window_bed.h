@@ -19,7 +19,7 @@ const char* to_string(Carriage carriage);
 class WindowBed : public ::testing::Test {
  protected:
   ~WindowBed() override;
-  void open_pool(Carriage carriage, std::uint64_t size = 64 * MiB);
+  void open_pool(Carriage carriage, std::uint64_t size = 64 * MiB, const MountOptions& options = {});
   Filesystem& fs() { return *fs_; }
   // What the carrier maps at least.
   std::uint64_t grain() const { return grain_; }

@@ -1,0 +1,92 @@
+#include "filesystem/unit_maker.h"
+
+#include <cerrno>
+
+#include "base/mark.h"
+#include "filesystem/core.h"
+#include "filesystem/windows.h"
+#include "mapping/hold.h"
+#include "window/fault_server.h"
+
+namespace holdfast::filesystem {
+namespace {
+
+// Whether somebody may rely on translations that are there.
+bool has_windows_that_cannot_wait(Inode& inode) {
+  const MutexLock lock(inode.lock);
+  if (inode.windows == nullptr || inode.windows->all().empty()) return false;
+  const window::Userfaultfd* const faults = window::fault_service();
+  return faults == nullptr || faults->source() != window::FaultSource::full;
+}
+
+}  // namespace
+
+UnitMaker::UnitMaker(device::Device& device, Units units) : device_(device), units_(units) {
+  const device::Geometry& geometry = device.geometry();
+  const bool made_of_pages = geometry.unit_bytes() > geometry.page_bytes;
+  possible_ = made_of_pages && !geometry.makes_units && !device.read_only();
+}
+
+void UnitMaker::make(Pfn first) {
+  if (device_.is_unit(first)) return;
+  const Status made = device_.make_unit(first);
+  if (made) {
+    made_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  switch (made.error().code()) {
+    case EAGAIN:
+      busy_.fetch_add(1, std::memory_order_relaxed);
+      break;
+    case ENOMEM:
+      memory_.fetch_add(1, std::memory_order_relaxed);
+      break;
+    case EOPNOTSUPP:
+      if (unsupported_.fetch_add(1, std::memory_order_relaxed) + 1 >= kRefusalsMax && count(made_) == 0) {
+        possible_.store(false, std::memory_order_relaxed);
+      }
+      break;
+    default:
+      failed_.fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+UnitAttempts UnitMaker::attempts() const {
+  return {count(made_), count(busy_), count(memory_), count(unsupported_), count(failed_)};
+}
+
+std::optional<Run> run_of(const Inode& inode, PageIndex first, PageCount count) {
+  // acquire: partner is the store in grow_to and take_out.
+  const PageIndex file_end = page_after(inode.size.load(std::memory_order_acquire));
+  Run run;
+  for (PageIndex at = first; at < first + count;) {
+    const Found found = inode.extents.find(at);
+    if (found.kind == Found::Kind::hole || found.kind == Found::Kind::unknown) return std::nullopt;
+    if (at == first) run.pfn = found.pfn;
+    if (found.pfn != run.pfn + (at - first)) return std::nullopt;
+    if (found.kind == Found::Kind::unwritten && at < file_end) run.written = false;
+    at += found.count;
+  }
+  return run;
+}
+
+void make_unit(Inode& inode, PageIndex first) {
+  UnitMaker& maker = inode.core.units();
+  if (!maker.possible()) return;
+  // Inside a Hold the blocks stay the file's: nobody else's are moved.
+  const auto hold = mapping::Hold::try_enter(inode.mapping, {first, first + kOrder2M.pages()});
+  if (!hold) return;
+  const std::optional<Run> run = run_of(inode, first, kOrder2M.pages());
+  if (!run || !run->pfn.is_aligned(kOrder2M)) return;
+  HF_MARK("units.make");
+  maker.make(run->pfn);
+}
+
+void make_units(Inode& inode, PageRange range) {
+  if (range.empty() || !inode.core.units().wanted() || has_windows_that_cannot_wait(inode)) return;
+  for (PageIndex first = range.first.align_down(kOrder2M); first < range.end; first += kOrder2M.pages()) {
+    make_unit(inode, first);
+  }
+}
+
+}  // namespace holdfast::filesystem
