@@ -77,7 +77,7 @@ class FileWindows final : public mapping::TranslationRemover {
   Status populate(View& view, PageRange range, bool fill);
 
  private:
-  enum class Installed : std::uint8_t { done, changed, moving, failed };
+  enum class Installed : std::uint8_t { done, changed, moving, missing, failed };
   struct Wanted {
     PageRange range;
     Piece piece;
@@ -97,6 +97,9 @@ class FileWindows final : public mapping::TranslationRemover {
   Shown tracked_around(const View& view, PageIndex index, PageRange run) const HF_REQUIRES(lock_);
   // The caller is inside a Hold of the unit that is not overrun.
   Installed install(View& view, PageIndex index, PageRange run) HF_REQUIRES(lock_);
+  Status bring_memory(PageRange range);
+  // Installs from `at` on until something has changed, or the carrier has no memory for the pages that it answers.
+  Result<PageRange> populate_part(View& view, PageIndex& at, PageIndex end) HF_REQUIRES(lock_);
   Status check_grain(const View& view, PageIndex index) const;
   Status serve_block(View& view, PageIndex index, Access access);
   void serve_hole(View& view, PageIndex index);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/mark.h"
 #include "base/trace.h"
+#include "device/copy.h"
 #include "mapping/hold.h"
 #include "window/file_windows.h"
 
@@ -106,10 +107,26 @@ FileWindows::Installed FileWindows::install(View& view, PageIndex index, PageRan
       return Installed::moving;
     case ENOENT:
       return Installed::changed;
-    default:  // the page is not in the carrier, or its memory is broken
+    case EFAULT:
+      return Installed::missing;
+    default:  // the memory is broken
       HF_TRACE2(window_install_failed, index.raw(), code);
       return Installed::failed;
   }
+}
+
+// The carrier has no memory for a written block: it was copied as a sparse file, say. It is zeros, as a read finds
+// them. The caller is inside a Hold of the range.
+Status FileWindows::bring_memory(PageRange range) {
+  for (PageIndex at = range.first; at < range.end; at += PageCount(1)) {
+    const Place place = source_.place(at);
+    if (place.kind != Place::Kind::block) continue;
+    std::byte byte{};
+    if (device::load(&byte, device_.at(place.pfn), 1) != device::CopyOutcome::done) {
+      return Error(EIO, device_.name(), fmt::format("the memory of page {:#x} cannot be read", place.pfn.raw()));
+    }
+  }
+  return {};
 }
 
 bool FileWindows::try_serve(View& view, const Touch& touch) {
@@ -144,20 +161,27 @@ Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
   const PageRange run = written_around(view, index);
   if (run.empty()) return {};
   static_cast<void>(source_.try_track(run));
-  const MutexLock lock(lock_);
-  if (hold->overrun()) return {};
-  refresh_view(view, run);
-  switch (install(view, index, run)) {
+  Installed installed = Installed::changed;
+  {
+    const MutexLock lock(lock_);
+    if (hold->overrun()) return {};
+    refresh_view(view, run);
+    installed = install(view, index, run);
+    // It could not be shown (see refresh_view), or it changed.
+    if (installed == Installed::changed && view.watches_device() &&
+        view.pieces().find(index).piece.shows != Shows::shared) {
+      return Error(ENOMEM, device_.name(), "the window cannot change");
+    }
+  }
+  switch (installed) {
     case Installed::done:
       return {};
+    case Installed::missing:
+      HF_TRY(bring_memory(clip(round_out({index, index + PageCount(1)}, std::max(kPagesAround, view.grain())), run)));
+      break;
     case Installed::failed:
       return Error(EIO, device_.name(), "the memory cannot be shown");
     case Installed::changed:
-      // It could not be shown (see refresh_view), or it changed.
-      if (view.watches_device() && view.pieces().find(index).piece.shows != Shows::shared) {
-        return Error(ENOMEM, device_.name(), "the window cannot change");
-      }
-      break;
     case Installed::moving:
       break;
   }
@@ -237,6 +261,34 @@ void FileWindows::serve(View& view, const Touch& touch) {
   }
 }
 
+Result<PageRange> FileWindows::populate_part(View& view, PageIndex& at, PageIndex end) {
+  while (at < end) {
+    const PageRange part{at, end};
+    const Pieces::Found shown = view.pieces().find(at);
+    if (shown.piece.shows == Shows::nothing) {
+      at = std::min(shown.range.end, end);
+      continue;
+    }
+    if (shown.piece.shows == Shows::past_end) return Error(ENOMEM, device_.name(), "the window cannot change");
+    HF_TRY(check_grain(view, at));
+    const Shown run = tracked_around(view, at, clip(part, shown.range));
+    if (run.range.empty()) break;  // changed: from the top
+    if (!view.watches_device()) {
+      view.must_show(run.range, {Shows::shared, run.pfn});
+    } else if (shown.piece.shows != Shows::shared) {
+      break;
+    } else if (const int code = view.install(clip(run.range, shown.range), run.as_unit); code == EFAULT) {
+      return run.range;
+    } else if (code == EAGAIN) {
+      break;
+    } else if (code != 0) {
+      return Error(code, device_.name(), "translations cannot be made");
+    }
+    at = run.range.end;
+  }
+  return PageRange{at, at};
+}
+
 Status FileWindows::populate(View& view, PageRange range, bool fill) {
   for (PageIndex at = range.first; at < range.end;) {
     Place place = source_.place(at);
@@ -256,30 +308,14 @@ Status FileWindows::populate(View& view, PageRange range, bool fill) {
     if (at == at.align_down(kOrder2M) && unit.count() == kOrder2M.pages()) source_.make_unit(at);
     const auto hold = mapping::Hold::enter(source_.mapping(), unit_around(view, at), Deadline::never());
     if (!hold) continue;
-    const MutexLock lock(lock_);
-    if (hold->overrun()) continue;
-    refresh_view(view, part);
-    while (at < part.end) {
-      const Pieces::Found shown = view.pieces().find(at);
-      if (shown.piece.shows == Shows::nothing) {
-        at = std::min(shown.range.end, part.end);
-        continue;
-      }
-      if (shown.piece.shows == Shows::past_end) return Error(ENOMEM, device_.name(), "the window cannot change");
-      HF_TRY(check_grain(view, at));
-      const Shown run = tracked_around(view, at, clip(part, shown.range));
-      if (run.range.empty()) break;  // changed: from the top
-      if (!view.watches_device()) {
-        view.must_show(run.range, {Shows::shared, run.pfn});
-      } else if (shown.piece.shows != Shows::shared) {
-        break;
-      } else if (const int code = view.install(clip(run.range, shown.range), run.as_unit); code == EAGAIN) {
-        break;
-      } else if (code != 0) {
-        return Error(code, device_.name(), "translations cannot be made");
-      }
-      at = run.range.end;
+    PageRange missing;
+    {
+      const MutexLock lock(lock_);
+      if (hold->overrun()) continue;
+      refresh_view(view, part);
+      HF_ASSIGN(missing, populate_part(view, at, part.end));
     }
+    HF_TRY(bring_memory(missing));
   }
   return {};
 }

@@ -80,14 +80,18 @@ int Userfaultfd::watch_absent(std::byte* begin, std::size_t length) const {
   return watch(begin, length, UFFDIO_REGISTER_MODE_MISSING);
 }
 
+int Userfaultfd::protect(std::byte* begin, std::size_t length) const {
+  uffdio_writeprotect request{.range = {.start = number(begin), .len = length}, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
+  while (ioctl(fd_, UFFDIO_WRITEPROTECT, &request) != 0) {
+    if (errno != EAGAIN) return errno;  // EAGAIN: somebody else's move
+  }
+  return 0;
+}
+
 int Userfaultfd::arm_zeros(std::byte* begin, std::size_t length) const {
   if (arms_untouched_) {
-    if (const int code = watch(begin, length, UFFDIO_REGISTER_MODE_WP); code != 0) return code;
-    uffdio_writeprotect request{.range = {.start = number(begin), .len = length}, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
-    while (ioctl(fd_, UFFDIO_WRITEPROTECT, &request) != 0) {
-      if (errno != EAGAIN) return errno;  // EAGAIN: somebody else's move
-    }
-    return 0;
+    const int code = watch(begin, length, UFFDIO_REGISTER_MODE_WP);
+    return code != 0 ? code : protect(begin, length);
   }
   // An older kernel protects only what is there: a page of zeros each.
   static constexpr std::array<std::byte, kPageBytes> kZeros{};
@@ -101,7 +105,11 @@ int Userfaultfd::arm_zeros(std::byte* begin, std::size_t length) const {
                         .mode = UFFDIO_COPY_MODE_WP,
                         .copy = 0};
     while (ioctl(fd_, UFFDIO_COPY, &request) != 0) {
-      if (errno != EAGAIN) return errno;
+      if (errno == EAGAIN) continue;
+      if (errno != EEXIST) return errno;
+      // Brought when it was mapped (mlockall): zeros, too.
+      if (const int code = protect(begin + at, kPageBytes); code != 0) return code;
+      break;
     }
   }
   return 0;

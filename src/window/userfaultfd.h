@@ -62,6 +62,7 @@ class Userfaultfd {
   Userfaultfd(int fd, FaultSource source, bool arms_untouched)
       : fd_(fd), source_(source), arms_untouched_(arms_untouched) {}
   int watch(std::byte* begin, std::size_t length, std::uint64_t modes) const;
+  int protect(std::byte* begin, std::size_t length) const;
 
   const int fd_;
   const FaultSource source_;

@@ -10,7 +10,10 @@
 #include <thread>
 #include <vector>
 
+#include "base/units.h"
 #include "support/pool_fixture.h"
+#include "window/file_windows.h"
+#include "window/registry.h"
 
 namespace holdfast::test {
 namespace {
@@ -127,6 +130,7 @@ class Run {
         break;
     }
     if (fills_holes_) store_behind_the_change(window, page);
+    zap(window);
     if (random_() % 64 == 0) fs_.sync().value();
     changes_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -142,7 +146,14 @@ class Run {
     compare(page, "the file after a change", reinterpret_cast<const std::byte*>(&found), value);
   }
 
-  // Removes the translations of what is kept around the page, and then finds the pin.
+  // What a break does to the units that it touches, and to what is kept in them.
+  void zap(const Window& window) {
+    const PageCount pages(mix_.page_bytes / kPageBytes);
+    const PageIndex first(random_() % tail_ * pages.raw());
+    const PageCount count(random_() % 64 * pages.raw());
+    window::find_and_keep_view(window.data())->file().remove_translations({first, first + count});
+  }
+
   void refused_punch(std::uint64_t page) {
     const Result<Pin> pin = file_.pin(at(page), 1, {.access = Access::write});
     if (!pin) return;

@@ -25,8 +25,8 @@ struct StoreCount {
   std::uint64_t checked = 0;  // words compared in the device's memory, through the file and through the window
   std::uint64_t lost = 0;     // of these, words that hold something else
   std::uint64_t strayed = 0;  // bytes of the other file that were changed
-  std::uint64_t changes = 0;
-  std::uint64_t refused = 0;  // changes that found a pin, after they had removed the translations
+  std::uint64_t changes = 0;  // each with a zap of up to 64 pages
+  std::uint64_t refused = 0;  // changes that found a pin
   std::uint64_t reused = 0;   // bytes that the other file took up
   std::string first_lost;     // where, and what was there
 };

@@ -24,6 +24,7 @@ class WindowBed : public ::testing::Test {
   // What the carrier maps at least.
   std::uint64_t grain() const { return grain_; }
   File make_file(const std::string& path, const std::string& contents);
+  std::string pool_path() const { return scratch_->file("pool"); }  // of carriers that are files
 
  private:
   std::optional<ScratchDirectory> scratch_;

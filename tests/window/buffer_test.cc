@@ -134,8 +134,8 @@ TEST_P(Buffers, AnUnmappedPartIsEfault) {
 }
 
 TEST_P(Buffers, AFullPoolIsAnErrorNotASignal) {
-  other().truncate(64 * MiB).value();
-  const Window window = other().map(0, 64 * MiB).value();
+  other().truncate(16 * MiB).value();
+  const Window window = other().map(0, 16 * MiB).value();
   if (window.faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "map gives every hole its blocks at once");
   File filler = fs().open("/filler", Open::create | Open::read_write).value();
   std::uint64_t filled = 0;
@@ -146,9 +146,9 @@ TEST_P(Buffers, AFullPoolIsAnErrorNotASignal) {
       piece /= 2;
     }
   }
-  EXPECT_EQ(code_of(file().read(0, window.bytes().subspan(32 * MiB, grain()))), ENOSPC);
+  EXPECT_EQ(code_of(file().read(0, window.bytes().subspan(12 * MiB, grain()))), ENOSPC);
   filler.truncate(0).value();
-  EXPECT_EQ(file().read(0, window.bytes().subspan(32 * MiB, grain())).value(), grain());
+  EXPECT_EQ(file().read(0, window.bytes().subspan(12 * MiB, grain())).value(), grain());
 }
 
 // The break waits for a pin of this very thread, which meanwhile reads into the range: that must go on, or both wait
