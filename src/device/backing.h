@@ -6,7 +6,7 @@
 // B1: a set bit means that every page of the chunk is allocated, except pages that are being given back right now.
 // B2: bits change, and space is allocated or given back, only under mutex_. Without it a reserve could set the bit of a
 //     chunk after a give_back had cleared it and punched another page out of it.
-//     Test: Backing.GiveBackDuringReserveIsNotForgotten.
+//     Test: Backing4K.GiveBackDuringReserveIsNotForgotten.
 // B3: give_back clears the bit before it punches: who sees the bit set (acquire, without the lock) of a page that he
 //     owns sees a page that is allocated. The page that is being given back has no owner who could ask.
 #pragma once

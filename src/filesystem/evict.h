@@ -2,7 +2,8 @@
 //
 // A page in quarantine is freed when it is idle: no pin counts on it or on a unit around it, and no copy that a detach
 // overran touches it. Either a look finds it idle, or the unpin that makes it so comes after the look and queues the
-// inode for another one (PageOwner::last_put; the hook leaves the queue before the look). Test: Evict.NoUnpinIsMissed.
+// inode for another one (PageOwner::last_put; the hook leaves the queue before the look).
+// Test: Breaks.EvictionSeesTheUnpinThatComesDuringItsLook.
 #pragma once
 
 #include "filesystem/inode.h"
