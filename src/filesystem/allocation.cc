@@ -10,6 +10,7 @@
 #include "filesystem/lookup.h"
 #include "filesystem/removal.h"
 #include "filesystem/windows.h"
+#include "filesystem/worker.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -28,7 +29,8 @@ PageIndex end_with_ahead(const Inode& inode, PageRange range) HF_REQUIRES(inode.
 
 Status allocate_once(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   Format& format = inode.core.format();
-  const auto extents = static_cast<std::uint32_t>(range.count().raw());
+  // At worst no two clusters follow each other; the range may begin and end inside of one.
+  const auto extents = static_cast<std::uint32_t>(range.count().raw() / format.cluster().raw() + 2);
   HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 1, .extents = extents, .takes_space = true}));
   std::vector<Extent> added;
   HF_TRY(format.allocate(*handle, inode.number, range, Initial::unwritten, added));
@@ -157,15 +159,14 @@ Status give_back(Inode& inode, PageRange added, Nanoseconds patience) {
   return status;
 }
 
-bool drop_all_ahead(Core& core) {
-  if (!core.take_ahead_note()) return false;
-  bool freed = false;
-  core.inodes().for_each([&freed](Inode& inode) {
+void make_space(Core& core) {
+  // Files without names and handles go on the worker's thread, which may not have begun.
+  core.worker().serve();
+  if (!core.take_ahead_note()) return;
+  core.inodes().for_each([](Inode& inode) {
     const MutexLock lock(inode.lock);
-    if (inode.ahead_end == PageIndex(0)) return;
-    freed = drop_ahead(inode).has_value() || freed;
+    if (inode.ahead_end != PageIndex(0)) static_cast<void>(drop_ahead(inode));
   });
-  return freed;
 }
 
 }  // namespace holdfast::filesystem

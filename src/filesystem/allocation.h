@@ -28,7 +28,8 @@ Status drop_past_the_end(Inode& inode) HF_REQUIRES(inode.lock);
 // was tracked with them, a pin holds them, or they share a cluster with other pages of the file.
 Status give_back(Inode& inode, PageRange added, Nanoseconds patience) HF_REQUIRES(inode.lock);
 
-// drop_ahead for every inode: true when that freed something. No lock is held. Used when space runs out.
-bool drop_all_ahead(Core& core);
+// Space ran out: evicts what was unlinked and waits for the worker, and drops what was allocated ahead. Worth one more
+// attempt. No lock is held.
+void make_space(Core& core);
 
 }  // namespace holdfast::filesystem

@@ -92,7 +92,8 @@ Result<std::uint64_t> append(Inode& inode, std::span<const std::byte> from) {
     auto got = is_short ? append_short(inode, gathered, came) : own_the_end(inode, from.size());
     make_units(inode, came);
     if (!got) {
-      if (got.error().code() != ENOSPC || made_space || !drop_all_ahead(inode.core)) return std::move(got).error();
+      if (got.error().code() != ENOSPC || made_space) return std::move(got).error();
+      make_space(inode.core);
       made_space = true;
       continue;
     }

@@ -92,7 +92,8 @@ Status allocate(Inode& inode, std::uint64_t offset, std::uint64_t length, bool k
     };
     Status status = attempt();
     make_units(inode, came);
-    if (status || status.error().code() != ENOSPC || !again || !drop_all_ahead(inode.core)) return status;
+    if (status || status.error().code() != ENOSPC || !again) return status;
+    make_space(inode.core);
   }
 }
 

@@ -72,7 +72,8 @@ Result<PageRange> fill_once(Inode& inode, PageRange range, Access access) {
 
 Result<PageRange> fill(Inode& inode, PageRange range, Access access) {
   Result<PageRange> filled = fill_once(inode, range, access);
-  if (filled || filled.error().code() != ENOSPC || !drop_all_ahead(inode.core)) return filled;
+  if (filled || filled.error().code() != ENOSPC) return filled;
+  make_space(inode.core);
   return fill_once(inode, range, access);
 }
 

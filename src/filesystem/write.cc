@@ -170,7 +170,8 @@ Result<std::size_t> write_fresh(Inode& inode, std::uint64_t offset, UserBytes& f
     Status written = FreshWrite(inode, offset, from, at, length).run();
     if (written) return length;
     if (written.error().code() != ENOSPC) return std::move(written).error();
-    if (!made_space && drop_all_ahead(inode.core)) {
+    if (!made_space) {
+      make_space(inode.core);
       made_space = true;
       continue;
     }

@@ -29,6 +29,16 @@ TEST_F(Clusters, AnAllocationThatFailsInTheMiddleLeavesNoTrace) {
   EXPECT_EQ(file.write(12 * KiB, bytes(4096, 'w')).value(), 4096U) << "the page is where the file says it is";
 }
 
+// What is set aside for the tree counts clusters, not pages: each of its blocks takes a cluster.
+TEST_F(Clusters, AllocationOfLargeClustersFillsThePool) {
+  make_pool({.cluster = 2 * MiB}, 400 * MiB);
+  File file = make_file("/file");
+  file.allocate(0, 90 * MiB).value();
+  File second = make_file("/second");
+  second.allocate(0, 64 * MiB).value();
+  EXPECT_EQ(second.units().value().whole_units(), 64 * MiB);
+}
+
 // The same with a page of the file in the first cluster: what the allocation added there shares it and stays,
 // unwritten.
 TEST_F(Clusters, AnAllocationThatFailsKeepsTheClusterThatItShares) {
@@ -46,6 +56,25 @@ TEST_F(Clusters, AnAllocationThatFailsKeepsTheClusterThatItShares) {
   wanted.resize(8 * KiB);
   wanted.resize(12 * KiB, std::byte{'w'});
   EXPECT_EQ(got, wanted);
+}
+
+// An unlinked file's blocks go on another thread: who finds no space meanwhile waits for it.
+TEST_F(Clusters, TheSpaceOfAFileThatWasUnlinkedIsThereAtOnce) {
+  make_pool({}, 64 * MiB);
+  for (int round = 0; round < 20; ++round) {
+    File file = make_file("/file");
+    file.allocate(0, 40 * MiB).value();
+    { const File gone = std::move(file); }
+    fs().unlink("/file").value();
+  }
+  for (int round = 0; round < 20; ++round) {
+    {
+      File file = make_file("/file");
+      const std::vector<std::byte> all = bytes(40 * MiB, 'a');
+      EXPECT_EQ(file.write(0, all).value(), all.size()) << "whole";
+    }
+    fs().unlink("/file").value();
+  }
 }
 
 // The edge of the cut is a page in the middle of a cluster whose first pages are holes.
