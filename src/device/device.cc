@@ -28,11 +28,18 @@ void check_range(const Geometry& geometry, std::uint64_t offset, std::uint64_t l
            offset, length, geometry.size);
 }
 
-// MADV_COLLAPSE, unless the environment asks to do without (HOLDFAST_MASK=collapse): an errno value or 0.
+// MADV_COLLAPSE, unless the environment asks to do without (HOLDFAST_MASK=collapse): an errno value or 0. A page that
+// another processor holds for a moment (its batch of pages new to the lists, say) is tried again; one that a device
+// holds, in vain.
 int collapse(std::byte* unit, std::size_t length) {
   static const bool without = masked("collapse");
   if (without) return EINVAL;
-  return madvise(unit, length, MADV_COLLAPSE) == 0 ? 0 : errno;
+  constexpr int kTries = 4;
+  for (int left = kTries;;) {
+    if (madvise(unit, length, MADV_COLLAPSE) == 0) return 0;
+    const int code = errno;
+    if (--left == 0 || (code != EAGAIN && code != EBUSY)) return code;
+  }
 }
 
 }  // namespace

@@ -89,6 +89,7 @@ class FileWindows final : public mapping::TranslationRemover {
   };
 
   Wanted wanted(const View& view, PageRange range) const;
+  PageRange wanted_for(const View& view, PageIndex index) const;
   ShownUnit shown_unit(const View& view, PageRange unit) const;
   Wanted wanted_grains(const View& view, PageRange range) const;
   void refresh_view(View& view, PageRange range) HF_REQUIRES(lock_);

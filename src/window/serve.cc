@@ -149,10 +149,21 @@ Status FileWindows::check_grain(const View& view, PageIndex index) const {
   return Error(EOPNOTSUPP, device_.name(), "the file does not lie on whole pages of the carrier there");
 }
 
+// What is made present for a touch of the page: what the carrier maps at least, and, where the carrier keeps a unit and
+// the window shows it whole, that: writing zeros to unwritten blocks of 2 MiB takes no longer than a second fault.
+PageRange FileWindows::wanted_for(const View& view, PageIndex index) const {
+  PageRange wanted = grain_around(view, index);
+  const PageRange unit = unit_around(view, index);
+  if (view.grain() == PageCount(1) && clip(unit, view.pages()) == unit) {
+    const std::optional<FileSource::Grain> whole = source_.whole_grain(unit.first, unit.count());
+    if (whole && device_.is_unit(whole->pfn)) wanted = unit;
+  }
+  return {wanted.first, std::max(index + PageCount(1), std::min(wanted.end, source_.end()))};
+}
+
 // One page with a block, or that shall get one. EAGAIN: look again.
 Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
-  const PageRange grain = grain_around(view, index);
-  const PageRange wanted{grain.first, std::max(index + PageCount(1), std::min(grain.end, source_.end()))};
+  const PageRange wanted = wanted_for(view, index);
   HF_TRY(source_.track(wanted, access));
   HF_MARK("window.tracked");
   if (source_.place(index).kind == Place::Kind::block) HF_TRY(check_grain(view, index));

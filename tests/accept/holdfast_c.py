@@ -21,6 +21,17 @@ class PinOptions(c.Structure):
                 ("deadline_ns", c.c_int64), ("purpose", c.c_char_p)]
 
 
+class UnitReport(c.Structure):
+    _fields_ = [(name, c.c_uint64) for name in
+                ("in_1g", "in_2m", "file_end", "holes", "scattered", "not_congruent", "carrier",
+                 "window_edge", "small_entries", "untouched")]
+
+
+class UnitStatistics(c.Structure):
+    _fields_ = [(name, c.c_uint64) for name in
+                ("made", "refused_busy", "refused_memory", "refused_unsupported", "failed")] + [("windows", UnitReport)]
+
+
 WAIT, FAIL, DETACH = 0, 1, 2
 READ, WRITE, CREATE, EXCLUSIVE, TRUNCATE = 1, 2, 4, 8, 16
 FOREVER = 2**63 - 1
@@ -33,6 +44,9 @@ class Library:
         self.lib.hf_close.argtypes = [c.c_void_p]
         self.lib.hf_unpin.argtypes = [c.c_void_p]
         self.lib.hf_filesystem_free.argtypes = [c.c_void_p]
+        self.lib.hf_mapped_address.argtypes = [c.c_void_p]
+        self.lib.hf_mapped_address.restype = c.c_void_p
+        self.lib.hf_unmap.argtypes = [c.c_void_p]
 
     def call(self, name, *arguments):
         code = getattr(self.lib, name)(*arguments)
@@ -51,8 +65,23 @@ class Pool:
         self.handle = c.c_void_p()
         library.call("hf_mount", device, c.c_int(1 if read_only else 0), c.byref(self.handle))
 
+    @classmethod
+    def new_on(cls, library, device, cluster=0):
+        """A new file system on a device handle, mounted."""
+        library.call("hf_format", device, c.c_uint64(cluster), None, c.c_int(0))
+        pool = cls.__new__(cls)
+        pool.library = library
+        pool.handle = c.c_void_p()
+        library.call("hf_mount", device, c.c_int(0), c.byref(pool.handle))
+        return pool
+
     def call(self, name, *arguments):
         self.library.call(name, self.handle, *arguments)
+
+    def unit_statistics(self):
+        statistics = UnitStatistics()
+        self.call("hf_unit_statistics_of", c.byref(statistics))
+        return statistics
 
     def unlink(self, path):
         self.call("hf_unlink", os.fsencode(path))
@@ -105,6 +134,20 @@ class File:
         self.library.call("hf_write", self.handle, c.c_uint64(offset), data, c.c_size_t(len(data)), c.byref(done))
         return done.value
 
+    def append(self, data):
+        self.library.call("hf_append", self.handle, data, c.c_size_t(len(data)), None)
+
+    def units(self):
+        report = UnitReport()
+        self.library.call("hf_units_of_file", self.handle, c.byref(report))
+        return report
+
+    def map(self, length):
+        mapped = c.c_void_p()
+        self.library.call("hf_map", self.handle, c.c_uint64(0), c.c_uint64(length), c.c_int(1), c.c_int(0),
+                          c.byref(mapped))
+        return Mapped(self.library, mapped, length)
+
     def pin(self, offset, length, purpose=b"accept"):
         pin = c.c_void_p()
         options = PinOptions(1, 0, 0, FOREVER, purpose)
@@ -114,3 +157,20 @@ class File:
 
     def close(self):
         self.library.lib.hf_close(self.handle)
+
+
+class Mapped:
+    """A window."""
+
+    def __init__(self, library, handle, length):
+        self.library = library
+        self.handle = handle
+        self.length = length
+        self.address = library.lib.hf_mapped_address(handle)
+
+    def touch(self):
+        for at in range(0, self.length, 4096):
+            c.memset(self.address + at, 1, 1)
+
+    def close(self):
+        self.library.lib.hf_unmap(self.handle)
