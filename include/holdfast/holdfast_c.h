@@ -4,8 +4,9 @@
  * calling thread says which object, why, and what to do, until its next failing call. Results go to out-parameters,
  * which are untouched on failure. Offsets, lengths and sizes are bytes. Every handle is given back by its own close or
  * free function, exactly once; NULL is accepted there and ignored. Blocking, thread-safety and the state after an error
- * are those of the C++ function of the same name (holdfast/device.h, filesystem.h, file.h, pin.h), which is where each
- * is described. Handles may be used from any thread; a pin may be released by a thread other than the one that took it.
+ * are those of the C++ function of the same name (holdfast/device.h, filesystem.h, file.h, pin.h, window.h), which is
+ * where each is described. Handles may be used from any thread; a pin may be released by a thread other than the one
+ * that took it.
  */
 #ifndef HOLDFAST_HOLDFAST_C_H
 #define HOLDFAST_HOLDFAST_C_H
@@ -28,6 +29,8 @@ typedef struct hf_mapped hf_mapped;
 
 enum hf_page_size { HF_PAGE_4K = 0, HF_PAGE_2M = 1, HF_PAGE_1G = 2 };
 enum hf_access { HF_READ = 0, HF_WRITE = 1 };
+enum hf_serve_faults { HF_SERVE_THREAD = 0, HF_SERVE_IN_THREAD = 1 };
+enum hf_faults { HF_FAULTS_FULL = 0, HF_FAULTS_USER_MODE = 1, HF_FAULTS_IN_THREAD = 2, HF_FAULTS_NONE = 3 };
 enum hf_on_pinned { HF_ON_PINNED_WAIT = 0, HF_ON_PINNED_FAIL = 1, HF_ON_PINNED_DETACH = 2 };
 enum hf_on_break { HF_ON_BREAK_WAIT = 0, HF_ON_BREAK_FAIL = 1 };
 enum hf_open_flags {
@@ -117,6 +120,13 @@ typedef struct hf_pin_options {
   const char* purpose; /* copied once per distinct text and kept for the life of the process */
 } hf_pin_options;
 
+/* NULL stands for {HF_WRITE, 0, HF_SERVE_THREAD}. */
+typedef struct hf_map_options {
+  int32_t access;   /* enum hf_access */
+  int32_t populate; /* not 0: every page is there on return */
+  int32_t faults;   /* enum hf_serve_faults */
+} hf_map_options;
+
 /* The text of this thread's last failure: "object: reason; remedy". Never NULL. Valid until its next failing call. */
 const char* hf_error_message(void);
 
@@ -186,9 +196,10 @@ int hf_pin_address(hf_filesystem* filesystem, const void* address, uint64_t leng
                    hf_pin** out);
 
 /* --- windows: a file as memory --- */
-/* access: HF_READ or HF_WRITE. populate not 0: every page is there on return. */
-int hf_map(hf_file* file, uint64_t offset, uint64_t length, int access, int populate, hf_mapped** out);
+int hf_map(hf_file* file, uint64_t offset, uint64_t length, const hf_map_options* options, hf_mapped** out);
 void* hf_mapped_address(const hf_mapped* mapped);
+/* enum hf_faults: who serves touches of pages that are not there. */
+int hf_mapped_faults(const hf_mapped* mapped);
 int hf_mapped_sync(hf_mapped* mapped, uint64_t offset, uint64_t length);
 void hf_unmap(hf_mapped* mapped);
 

@@ -29,4 +29,10 @@ enum class OnBreak : std::uint8_t {
   fail,  // EAGAIN at once
 };
 
+// Which thread serves the touch of a window's page that is not there.
+enum class ServeFaults : std::uint8_t {
+  thread,     // one of the library's
+  in_thread,  // the one that touches, inside its SIGBUS: quicker where cores sleep; see Faults::in_thread
+};
+
 }  // namespace holdfast

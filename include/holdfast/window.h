@@ -20,6 +20,7 @@ class View;
 enum class Faults : std::uint8_t {
   full,       // userfaultfd(2): loads, stores and system calls wait while a page is brought
   user_mode,  // unprivileged userfaultfd: a system call on an absent page answers EFAULT; touch or populate it before
+  in_thread,  // as user_mode, and served in the touching thread's SIGBUS: see MapOptions::faults
   none,       // no userfaultfd, or a pool mounted read-only: map() brings everything, and gives holes blocks for write
               // access; holes that come later read as zeros and refuse stores (SIGSEGV)
 };
@@ -27,6 +28,16 @@ enum class Faults : std::uint8_t {
 struct MapOptions {
   Access access = Access::write;
   bool populate = false;  // every page is there when map returns; for write access holes get blocks (ENOSPC)
+  // in_thread: a touch of a page that has a block is served in the touching thread, and wakes nobody. The library's
+  // SIGBUS handler does so, and the thread must let it:
+  //   - a thread that blocks SIGBUS ends the process by such a touch;
+  //   - a SIGBUS handler that the program installs after its first device passes on what it does not know. What is not
+  //     the library's (past the end, no space) goes to the handler that was there before, with its exact address;
+  //   - a handler of another signal touches no window when it may have interrupted malloc or the library;
+  //   - a program whose own malloc lives in the window populates it.
+  // A wish: Window::faults() tells what became of it. A carrier that userfaultfd cannot watch (a file on a disk,
+  // /dev/dax) is served by the library's thread, and without userfaultfd there are no faults.
+  ServeFaults faults = ServeFaults::thread;
 };
 
 // Move-only. The file stays open as long as the window lives. From any thread; the program ends its own use of the

@@ -100,6 +100,12 @@ holdfast::PinOptions pin_options(const hf_pin_options* options) {
   return wanted;
 }
 
+holdfast::MapOptions map_options(const hf_map_options* options) {
+  if (options == nullptr) return {};
+  return {static_cast<holdfast::Access>(options->access), options->populate != 0,
+          static_cast<holdfast::ServeFaults>(options->faults)};
+}
+
 hf_time to_c(holdfast::TimeStamp time) { return {time.seconds, time.nanoseconds}; }
 
 hf_stat to_c(const holdfast::Stat& stat) {
@@ -301,12 +307,10 @@ int hf_pin_address(hf_filesystem* filesystem, const void* address, uint64_t leng
   return handle_of(out, [&] { return filesystem->filesystem.pin_address(address, length, pin_options(options)); });
 }
 
-int hf_map(hf_file* file, uint64_t offset, uint64_t length, int access, int populate, hf_mapped** out) {
-  return handle_of(out, [&] {
-    const holdfast::Access wanted = access == HF_WRITE ? holdfast::Access::write : holdfast::Access::read;
-    return file->file.map(offset, length, {.access = wanted, .populate = populate != 0});
-  });
+int hf_map(hf_file* file, uint64_t offset, uint64_t length, const hf_map_options* options, hf_mapped** out) {
+  return handle_of(out, [&] { return file->file.map(offset, length, map_options(options)); });
 }
+int hf_mapped_faults(const hf_mapped* mapped) { return static_cast<int>(mapped->window.faults()); }
 void* hf_mapped_address(const hf_mapped* mapped) { return mapped->window.data(); }
 int hf_mapped_sync(hf_mapped* mapped, uint64_t offset, uint64_t length) {
   return status_of([&] { return mapped->window.sync(offset, length); });

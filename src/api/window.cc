@@ -58,7 +58,15 @@ std::uint64_t Window::offset() const { return impl_ == nullptr ? 0 : impl_->page
 
 Faults Window::faults() const {
   if (impl_ == nullptr || impl_->faults() == nullptr) return Faults::none;
-  return impl_->faults()->source() == window::FaultSource::full ? Faults::full : Faults::user_mode;
+  switch (impl_->faults()->source()) {
+    case window::FaultSource::full:
+      return Faults::full;
+    case window::FaultSource::user_mode:
+      return Faults::user_mode;
+    case window::FaultSource::in_thread:
+      return Faults::in_thread;
+  }
+  __builtin_unreachable();
 }
 
 Status Window::populate(std::uint64_t offset, std::uint64_t length) {
@@ -84,7 +92,8 @@ Status Window::unmap(std::uint64_t offset, std::uint64_t length) {
 }
 
 Result<Window> File::map(std::uint64_t offset, std::uint64_t length, const MapOptions& options) {
-  HF_ASSIGN(std::shared_ptr<View> view, filesystem::map(impl_, {offset, length, options.access, options.populate}));
+  HF_ASSIGN(std::shared_ptr<View> view,
+            filesystem::map(impl_, {offset, length, options.access, options.populate, options.faults}));
   return Window(std::move(view), length);
 }
 

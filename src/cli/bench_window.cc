@@ -90,14 +90,14 @@ class MapAndTouch : public Scenario {
 // Row 9. A punch of one page takes the translations of the unit that it lies in; what is timed comes after it.
 class Refault : public Scenario {
  public:
-  Refault(Files made, std::uint64_t pages) : files_(std::move(made)), pages_(pages) {}
+  Refault(Files made, std::uint64_t pages, ServeFaults serve) : files_(std::move(made)), pages_(pages), serve_(serve) {}
   Result<Sample> ours() override {
     // A new file each time: a unit of which a page was punched is none any more.
     HF_ASSIGN(File file, files_.fs.open("/zapped", Open::read_write | Open::create));
     HF_TRY(files_.fs.unlink("/zapped"));
     HF_TRY(file.allocate(0, kUnits * kUnit));
     HF_TRY(file.pin(0, kUnits * kUnit, {.access = Access::write, .purpose = "bench"}));
-    HF_ASSIGN(const Window window, file.map(0, kUnits * kUnit));
+    HF_ASSIGN(const Window window, file.map(0, kUnits * kUnit, {.faults = serve_}));
     return each(window.data(), [&file](std::uint64_t unit) { return file.punch(unit, kPage); });
   }
   Result<Sample> comparator() override {
@@ -124,6 +124,7 @@ class Refault : public Scenario {
   }
   Files files_;
   std::uint64_t pages_;
+  ServeFaults serve_;
 };
 
 // Row 11: from the last unpin to the waiter's return, which has committed; the comparator wakes a thread and no more.
@@ -212,10 +213,18 @@ void add_window_cases(std::vector<Case>& cases) {
     one.rounds = 5;
     cases.push_back(std::move(one));
   };
+  constexpr auto kThread = ServeFaults::thread;
+  constexpr auto kInThread = ServeFaults::in_thread;
   add(8, "map 1 GiB, touch every page", "mmap on tmpfs", 0.6, std::nullopt, made<MapAndTouch>(kFileBytes, true));
   add(8, "map 1 GiB, touch one page", "mmap on tmpfs", std::nullopt, 10e3, made<MapAndTouch>(kFileBytes, false));
-  add(9, "touch after a zap, one page", "tmpfs minor fault", 5.0, std::nullopt, made<Refault>(kFileBytes, 1UL));
-  add(9, "touch after a zap, a page of 16", "tmpfs minor fault", 0.5, std::nullopt, made<Refault>(kFileBytes, 16UL));
+  add(9, "touch after a zap, one page", "tmpfs minor fault", 5.0, std::nullopt,
+      made<Refault>(kFileBytes, 1UL, kThread));
+  add(9, "touch after a zap, a page of 16", "tmpfs minor fault", 0.5, std::nullopt,
+      made<Refault>(kFileBytes, 16UL, kThread));
+  add(9, "the same in thread, one page", "tmpfs minor fault", 3.0, std::nullopt,
+      made<Refault>(kFileBytes, 1UL, kInThread));
+  add(9, "the same in thread, a page of 16", "tmpfs minor fault", 0.5, std::nullopt,
+      made<Refault>(kFileBytes, 16UL, kInThread));
   add(11, "last unpin to the waiter's return", "futex wake", 1.5, std::nullopt, made<UnpinToWaiter>(64 * MiB));
   add(11, "truncate by 4 KiB", "", std::nullopt, 30e3, made<SmallTruncate>(64 * MiB));
 }

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 
 #include "base/check.h"
 #include "base/mutex.h"
@@ -96,6 +97,7 @@ BusErrorRanges& ranges() {
 const BusErrorRanges* handler_ranges = nullptr;
 struct sigaction previous_action {};
 std::atomic<bool> previous_was_reset{false};
+std::atomic<TouchServer> touch_server{nullptr};
 
 // A fault of the running instruction, as opposed to a signal that somebody sent or an early warning of the hardware.
 bool is_synchronous(const siginfo_t& info) { return info.si_code > 0 && info.si_code != BUS_MCEERR_AO; }
@@ -123,9 +125,10 @@ void pass_on(int signal_number, siginfo_t* info, void* context) {
     return;
   }
   // The mask that the kernel would have set for it; returning from our handler restores the interrupted one.
-  sigset_t blocked = action.sa_mask;
+  sigset_t blocked = static_cast<const ucontext_t*>(context)->uc_sigmask;
+  sigorset(&blocked, &blocked, &action.sa_mask);
   if ((action.sa_flags & SA_NODEFER) == 0) sigaddset(&blocked, signal_number);
-  pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
+  pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
   if (takes_info) {
     action.sa_sigaction(signal_number, info, context);
   } else {
@@ -133,8 +136,20 @@ void pass_on(int signal_number, siginfo_t* info, void* context) {
   }
 }
 
+bool served(const siginfo_t& info, const mcontext_t& machine) {
+  constexpr greg_t kPageFaultWrite = 2;  // of the error code that x86 gives
+  // acquire: partner is the store in serve_bus_errors.
+  const TouchServer server = touch_server.load(std::memory_order_acquire);
+  if (server == nullptr || info.si_code != BUS_ADRERR) return false;
+  const int kept = errno;
+  const bool again = server(static_cast<std::byte*>(info.si_addr), (machine.gregs[REG_ERR] & kPageFaultWrite) != 0);
+  errno = kept;
+  return again;
+}
+
 void on_bus_error(int signal_number, siginfo_t* info, void* context) {
   auto* machine = &static_cast<ucontext_t*>(context)->uc_mcontext;
+  if (served(*info, *machine)) return;
   const auto instruction = static_cast<std::uintptr_t>(machine->gregs[REG_RIP]);
   const std::uintptr_t landing = copy_loop_landing(instruction);
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
@@ -152,18 +167,27 @@ bool install() {
   HF_CHECK(sigaction(SIGBUS, nullptr, &previous_action) == 0, "sigaction(SIGBUS) cannot be read");
   struct sigaction action {};
   action.sa_sigaction = on_bus_error;
-  // NODEFER: a fault in the previous handler is delivered, not deadly. ONSTACK: a handler that guards against stack
-  // overflow keeps its stack.
+  // NODEFER: a fault in our handler, or the previous one, is delivered, not deadly. ONSTACK: a handler that guards
+  // against stack overflow keeps its stack.
   action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
-  sigemptyset(&action.sa_mask);
+  sigfillset(&action.sa_mask);
+  for (const int raised : {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGSYS}) sigdelset(&action.sa_mask, raised);
   HF_CHECK(sigaction(SIGBUS, &action, nullptr) == 0, "sigaction(SIGBUS) cannot be set");
   return true;
 }
 
+void install_once() { [[maybe_unused]] static const bool installed = install(); }
+
 }  // namespace
 
+void serve_bus_errors(TouchServer server) {
+  install_once();
+  // release: partner is the load in served.
+  touch_server.store(server, std::memory_order_release);
+}
+
 BusErrorRange::BusErrorRange(const void* begin, std::size_t length) {
-  [[maybe_unused]] static const bool installed = install();
+  install_once();
   slot_ = ranges().take_slot(reinterpret_cast<std::uintptr_t>(begin), length);
 }
 

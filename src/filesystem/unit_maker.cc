@@ -6,7 +6,6 @@
 #include "filesystem/core.h"
 #include "filesystem/windows.h"
 #include "mapping/hold.h"
-#include "window/fault_server.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -14,9 +13,7 @@ namespace {
 // Whether somebody may rely on translations that are there.
 bool has_windows_that_cannot_wait(Inode& inode) {
   const MutexLock lock(inode.lock);
-  if (inode.windows == nullptr || inode.windows->all().empty()) return false;
-  const window::Userfaultfd* const faults = window::fault_service();
-  return faults == nullptr || faults->source() != window::FaultSource::full;
+  return inode.windows != nullptr && !inode.windows->all().calls_wait();
 }
 
 }  // namespace

@@ -38,6 +38,7 @@ struct MapRequest {
   std::uint64_t length = 0;
   Access access = Access::write;
   bool populate = false;  // every page is there when map returns; holes are filled where the access is write
+  ServeFaults faults = ServeFaults::thread;  // a wish
 };
 // EBADF, EACCES, EINVAL, EOVERFLOW, EROFS, ENOMEM; with populate what FileSource::track says. Nothing is left behind.
 Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file, const MapRequest& request);

@@ -1,60 +1,39 @@
 #include "window/fault_server.h"
 
-#include <pthread.h>
-#include <signal.h>  // NOLINT(modernize-deprecated-headers): sigset_t is POSIX
-
 #include <array>
 #include <atomic>
-#include <deque>
 #include <memory>
 #include <new>
-#include <system_error>
-#include <thread>
 #include <utility>
 
-#include "base/check.h"
-#include "base/epoch.h"
 #include "base/fork.h"
+#include "base/mark.h"
 #include "base/mutex.h"
-#include "base/parker.h"
+#include "device/bus_error.h"
 #include "window/file_windows.h"
+#include "window/helper.h"
 #include "window/registry.h"
+#include "window/service_thread.h"
 
 namespace holdfast::window {
 namespace {
 
-class Server {
+// What the reader leaves to the helper.
+struct LeftOver final : Helper::Request {
+  void served() override { delete this; }
+};
+
+class Reader {
  public:
-  explicit Server(std::unique_ptr<Userfaultfd> faults) : faults_(std::move(faults)) {}
+  Reader(std::unique_ptr<Userfaultfd> faults, Helper& helper) : faults_(std::move(faults)), helper_(helper) {}
 
   bool start() {
-    // A signal of the program must not run its handler on these threads: it may touch a window.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    sigdelset(&all, SIGBUS);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = true;
-    try {
-      std::thread([this] { read(); }).detach();
-      std::thread([this] { help(); }).detach();
-    } catch (const std::system_error&) {
-      started = false;  // a lone reader reads on, and is given nothing
-    }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return started;
+    return start_service_thread("holdfast-fault", [this] { read(); });
   }
-
   const Userfaultfd& faults() const { return *faults_; }
 
  private:
-  struct Request {
-    std::shared_ptr<View> view;
-    Touch touch;
-  };
-
   [[noreturn]] void read() {
-    pthread_setname_np(pthread_self(), "holdfast-fault");
     std::array<Touch, 16> touches;
     for (;;) {
       const std::size_t count = faults_->read(touches);
@@ -69,48 +48,25 @@ class Server {
     {
       const View::Use use(*view);
       if (!use.granted()) return faults_->wake(touch.address, kPageBytes);
-      if (view->file().try_serve(*view, touch)) return;
+      if (view->file().try_serve(*view, touch, false)) return;
     }
-    {
-      const MutexLock lock(lock_);
-      requests_.push_back({std::move(view), touch});
-    }
-    parker_.unpark();
-  }
-
-  [[noreturn]] void help() {
-    pthread_setname_np(pthread_self(), "holdfast-helper");
-    for (;;) {
-      Request request;
-      {
-        const MutexLock lock(lock_);
-        if (!requests_.empty()) {
-          request = std::move(requests_.front());
-          requests_.pop_front();
-        }
-      }
-      if (request.view == nullptr) {
-        static_cast<void>(parker_.park(Deadline::never()));
-        continue;
-      }
-      const View::Use use(*request.view);
-      if (use.granted()) {
-        request.view->file().serve(*request.view, request.touch);
-      } else {
-        faults_->wake(request.touch.address, kPageBytes);
-      }
-    }
+    auto* const request = new LeftOver;  // deletes itself
+    request->view = std::move(view);
+    request->touch = touch;
+    helper_.ask(*request);
   }
 
   const std::unique_ptr<Userfaultfd> faults_;
-  Mutex lock_{LockRank::leaf};
-  std::deque<Request> requests_ HF_GUARDED_BY(lock_);
-  Parker parker_;
+  Helper& helper_;
 };
 
-struct Service {
-  Server* server = nullptr;
-  bool tried = false;
+// Of this process: a forked child starts over.
+struct Services {
+  Helper* helper = nullptr;
+  Reader* touches = nullptr;
+  Reader* moves = nullptr;  // of windows served in thread
+  bool tried_touches = false;
+  bool tried_moves = false;
 };
 
 Mutex& starting() {
@@ -118,33 +74,68 @@ Mutex& starting() {
   return *mutex;
 }
 
-Service& service() {
-  static Service instance;
+Services& services() {
+  static Services instance;
   return instance;
+}
+
+std::atomic<Helper*> helper_of_touchers{nullptr};
+
+// In the signal handler of the touching thread.
+bool serve_here(std::byte* address, bool write) {
+  std::shared_ptr<View> view = find_and_keep_view(address);
+  if (view == nullptr || !view->served_in_thread()) return false;
+  HF_MARK("window.in_thread");
+  const Touch touch{address - reinterpret_cast<std::uintptr_t>(address) % kPageBytes, write, false};
+  {
+    const View::Use use(*view);
+    if (!use.granted()) return true;  // it is ending: the touch shows what is there now
+    if (view->file().try_serve(*view, touch, true)) return true;
+    if (view->file().is_bus_error(*view, address)) return false;
+  }
+  // acquire: partner is the store in fault_service.
+  helper_of_touchers.load(std::memory_order_acquire)->serve_and_wait(std::move(view), touch);
+  return true;
+}
+
+// nullptr: there is no userfaultfd, or no thread. What was started is kept for ever: its threads use it.
+Reader* start_reader(ServeFaults serve, Helper*& helper) {
+  std::unique_ptr<Userfaultfd> faults = Userfaultfd::open(serve);
+  if (faults == nullptr) return nullptr;
+  if (helper == nullptr) {
+    auto made = std::make_unique<Helper>();
+    if (!made->start()) return nullptr;
+    helper = made.release();
+  }
+  auto reader = std::make_unique<Reader>(std::move(faults), *helper);
+  return reader->start() ? reader.release() : nullptr;
 }
 
 }  // namespace
 
-const Userfaultfd* fault_service() {
-  // The threads and the descriptor are the parent's: a child starts over.
+const Userfaultfd* fault_service(ServeFaults serve) {
+  // The threads and the descriptors are the parent's: a child starts over.
   [[maybe_unused]] static const bool registered = [] {
     on_fork_in_child([] {
-      service() = {};
+      services() = {};
+      helper_of_touchers.store(nullptr, std::memory_order_relaxed);
       new (&starting()) Mutex(LockRank::leaf);
     });
     return true;
   }();
   const MutexLock lock(starting());
-  Service& mine = service();
-  if (!mine.tried) {
-    mine.tried = true;
-    if (std::unique_ptr<Userfaultfd> faults = Userfaultfd::open()) {
-      auto server = std::make_unique<Server>(std::move(faults));
-      Server* const kept = server.release();  // never ends: its threads use it
-      if (kept->start()) mine.server = kept;
+  Services& mine = services();
+  if (serve == ServeFaults::in_thread) {
+    if (!std::exchange(mine.tried_moves, true)) {
+      mine.moves = start_reader(ServeFaults::in_thread, mine.helper);
+      // release: partner is the load in serve_here.
+      helper_of_touchers.store(mine.helper, std::memory_order_release);
+      if (mine.moves != nullptr) device::serve_bus_errors(serve_here);
     }
+    if (mine.moves != nullptr) return &mine.moves->faults();
   }
-  return mine.server == nullptr ? nullptr : &mine.server->faults();
+  if (!std::exchange(mine.tried_touches, true)) mine.touches = start_reader(ServeFaults::thread, mine.helper);
+  return mine.touches == nullptr ? nullptr : &mine.touches->faults();
 }
 
 }  // namespace holdfast::window

@@ -1,20 +1,30 @@
-// The threads that serve faults, for all windows of the process.
+// Who serves the touches of all windows of the process.
 //
-// The reader takes touches from the kernel and serves those that need nobody else. It waits for nothing but touches: a
+// A *reader* takes touches from the kernel and serves those that need nobody else. It waits for nothing but touches: a
 // mover of mappings sleeps until the reader has read of its move, and may hold any lock meanwhile; so the reader takes
-// only locks under which nobody moves, and tries the others. What it cannot serve goes to the helper, which may wait
-// for gates, locks and blocks. The reader allocates only where a file's tree of entries grows: a program whose own
-// malloc lives in a window populates that window.
+// only locks under which nobody moves, and tries the others. What it cannot serve goes to the *helper*. The reader
+// allocates only where a file's tree of entries grows: a program whose own malloc lives in a window populates that
+// window.
 //
-// Started by the first window; they never end. A forked child has neither.
+// Windows that are served *in thread* have no reader of touches. The touching thread gets a bus error, and does in its
+// handler what the reader would have done; the rest it leaves to the helper, and sleeps. So no more of its stack is
+// used (it may be a small signal stack), and no lock is waited for but these:
+//   - the lock of the file's windows. The toucher does not hold it: the library touches no window under a lock;
+//   - leaf locks, under which nobody sleeps or touches anything.
+// It allocates where the reader would, and when a thread faults for the first time. The moves of these windows are read
+// by a second thread, which does nothing else.
+//
+// All of it is started by the first window that needs it, and never ends. A forked child has none of it.
 #pragma once
+
+#include <holdfast/types.h>
 
 #include "window/userfaultfd.h"
 
 namespace holdfast::window {
 
-// The userfaultfd of the process with its threads running, or nullptr where there is none (or no thread can be
-// started).
-const Userfaultfd* fault_service();
+// The userfaultfd of the process for windows served so, with its threads running. What cannot be served in thread is
+// served by threads; nullptr where there is no userfaultfd (or no thread can be started).
+const Userfaultfd* fault_service(ServeFaults serve);
 
 }  // namespace holdfast::window

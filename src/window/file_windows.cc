@@ -43,6 +43,13 @@ bool FileWindows::empty() const {
   return views_.empty();
 }
 
+bool FileWindows::calls_wait() const {
+  const MutexLock lock(lock_);
+  return std::all_of(views_.begin(), views_.end(), [](const View* view) {
+    return view->faults() != nullptr && view->faults()->source() == FaultSource::full;
+  });
+}
+
 // The same where the carrier's pages are large: whole ones are shown, others are not.
 FileWindows::Wanted FileWindows::wanted_grains(const View& view, PageRange range) const {
   const PageCount grain = view.grain();

@@ -45,6 +45,8 @@ class FileWindows final : public mapping::TranslationRemover {
   // After close(). The addresses go with the last pointer.
   void remove(const View& view);
   bool empty() const;
+  // Whether system calls wait for absent pages of every one.
+  bool calls_wait() const;
 
   // Makes the windows show what the file is now. Blocks that came replace zeros; ends that moved move. What fails
   // (ENOMEM) stays as it was where that is safe: a page that reads as zeros must not hide a block.
@@ -68,8 +70,11 @@ class FileWindows final : public mapping::TranslationRemover {
   void each_unit(const UnitVisitor& visit) const;
 
   // --- faults ---
-  // Serves a touch without waiting for anybody. False: serve() has to, on a thread that may wait.
-  bool try_serve(View& view, const Touch& touch);
+  // Serves a touch without waiting for anybody; but for the windows' lock, where `wait_for_lock` (never the reader of
+  // touches: who holds the lock may wait for it). False: serve() has to, on a thread that may wait.
+  bool try_serve(View& view, const Touch& touch, bool wait_for_lock);
+  // Whether a bus error is all that the window shows there.
+  bool is_bus_error(const View& view, const std::byte* address) const;
   // Serves a touch; allocates, and waits for gates. What cannot be served becomes a bus error.
   void serve(View& view, const Touch& touch);
   // Tracks and installs what is there of the range, a hole where `fill`; for map and populate. Errors as

@@ -129,7 +129,7 @@ Status FileWindows::bring_memory(PageRange range) {
   return {};
 }
 
-bool FileWindows::try_serve(View& view, const Touch& touch) {
+bool FileWindows::try_serve(View& view, const Touch& touch, bool wait_for_lock) {
   if (touch.protection) return false;
   const PageIndex index = view.index_of(touch.address);
   const auto hold = mapping::Hold::try_enter(source_.mapping(), unit_around(view, index));
@@ -137,10 +137,19 @@ bool FileWindows::try_serve(View& view, const Touch& touch) {
   HF_MARK("window.try_serve");
   const PageRange run = written_around(view, index);
   if (run.empty() || !source_.try_track(run)) return false;
-  if (!lock_.try_lock()) return false;
+  if (wait_for_lock) {
+    lock_.lock();
+  } else if (!lock_.try_lock()) {
+    return false;
+  }
   const bool done = view.watches_device() && !hold->overrun() && install(view, index, run) == Installed::done;
   lock_.unlock();
   return done;
+}
+
+bool FileWindows::is_bus_error(const View& view, const std::byte* address) const {
+  const MutexLock lock(lock_);
+  return view.pieces().find(view.index_of(address)).piece.shows == Shows::past_end;
 }
 
 // A detach may have left a copy of a page in the middle of a large one, say. Nothing smaller can be shown.

@@ -29,7 +29,7 @@ std::uint64_t number(const std::byte* address) { return reinterpret_cast<std::ui
 std::byte* address(std::uint64_t value) { return reinterpret_cast<std::byte*>(static_cast<std::uintptr_t>(value)); }
 
 int open_descriptor(FaultSource source) {
-  const int mode = source == FaultSource::user_mode ? UFFD_USER_MODE_ONLY : 0;
+  const int mode = source == FaultSource::full ? 0 : UFFD_USER_MODE_ONLY;
   const auto fd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | mode));
   if (fd >= 0 || source == FaultSource::user_mode) return fd;
   // Whoever may open the device gets all of it (Linux 6.1).
@@ -47,16 +47,18 @@ bool agree(int fd, std::uint64_t features) {
 
 }  // namespace
 
-std::unique_ptr<Userfaultfd> Userfaultfd::open() {
+std::unique_ptr<Userfaultfd> Userfaultfd::open(ServeFaults serve) {
   if (masked("uffd")) return nullptr;
-  for (const FaultSource source : {FaultSource::full, FaultSource::user_mode}) {
+  for (const FaultSource source : {FaultSource::in_thread, FaultSource::full, FaultSource::user_mode}) {
+    if ((source == FaultSource::in_thread) != (serve == ServeFaults::in_thread)) continue;
     if (source == FaultSource::full && masked("uffd-full")) continue;
+    const std::uint64_t features = kFeaturesNeeded | (source == FaultSource::in_thread ? UFFD_FEATURE_SIGBUS : 0);
     for (const bool arms_untouched : {true, false}) {
       if (arms_untouched && masked("uffd-unpopulated")) continue;
       // A descriptor agrees on its features once.
       const int fd = open_descriptor(source);
       if (fd < 0) break;
-      if (agree(fd, kFeaturesNeeded | (arms_untouched ? kFeatureWpUnpopulated : 0))) {
+      if (agree(fd, features | (arms_untouched ? kFeatureWpUnpopulated : 0))) {
         return std::unique_ptr<Userfaultfd>(new Userfaultfd(fd, source, arms_untouched));
       }
       ::close(fd);

@@ -1,6 +1,8 @@
 // userfaultfd(2): the kernel tells this process of touches of pages that are not there, and waits.
 //
-// One descriptor serves all windows of the process. What is registered with it:
+// One descriptor serves all windows of the process that a thread of the library serves; a second one, if asked for,
+// those that are served in the touching thread: there the kernel waits for nobody and raises SIGBUS. What is registered
+// with either:
 //   shared   MISSING and MINOR: memory of a memfd, of tmpfs or hugetlbfs. MINOR alone refills holes silently.
 //   absent   MISSING: anonymous memory that stands where nothing is shown yet.
 //   zeros    write protection: anonymous memory that reads as zeros and tells of the first store.
@@ -15,13 +17,15 @@
 #include <memory>
 #include <span>
 
+#include <holdfast/types.h>
+
 namespace holdfast::window {
 
 // What a fault costs whom.
 enum class FaultSource : std::uint8_t {
   full,       // system calls on absent pages wait like loads and stores
   user_mode,  // unprivileged: system calls on absent pages answer EFAULT
-  none,       // no userfaultfd: windows are mapped whole from the start
+  in_thread,  // SIGBUS in the touching thread; system calls on absent pages answer EFAULT
 };
 
 struct Touch {
@@ -33,7 +37,7 @@ struct Touch {
 class Userfaultfd {
  public:
   // nullptr: this process gets none (HOLDFAST_MASK=uffd, no permission, a kernel before 5.13).
-  static std::unique_ptr<Userfaultfd> open();
+  static std::unique_ptr<Userfaultfd> open(ServeFaults serve);
   ~Userfaultfd();
   Userfaultfd(const Userfaultfd&) = delete;
   Userfaultfd& operator=(const Userfaultfd&) = delete;
@@ -55,7 +59,8 @@ class Userfaultfd {
   // Lets everybody who waits for a page of the range touch it again.
   void wake(std::byte* begin, std::size_t length) const;
 
-  // Waits for touches: at least one. Moves are read and passed over.
+  // Waits for touches: at least one. Moves are read and passed over: all that comes of `in_thread`, which never
+  // returns.
   std::size_t read(std::span<Touch> touches) const;
 
  private:

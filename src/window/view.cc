@@ -33,6 +33,8 @@ void drop_translations(std::byte* at, std::size_t length) {
            static_cast<void*>(at), device::describe_errno(errno));
 }
 
+}  // namespace
+
 bool can_be_watched(const device::Device& device) {
   switch (device.geometry().kind) {
     case device::Kind::memory:
@@ -45,8 +47,6 @@ bool can_be_watched(const device::Device& device) {
   }
   return false;
 }
-
-}  // namespace
 
 std::size_t mappings_in_use() { return mappings.load(std::memory_order_relaxed); }
 

@@ -29,6 +29,9 @@ namespace holdfast::window {
 
 class FileWindows;
 
+// Whether userfaultfd can tell of touches of the device's memory.
+bool can_be_watched(const device::Device& device);
+
 class View : public std::enable_shared_from_this<View> {
  public:
   // Reserves the addresses; shows nothing yet. `faults`: nullptr where there is no userfaultfd. ENOMEM.
@@ -53,6 +56,7 @@ class View : public std::enable_shared_from_this<View> {
   // Whether touches of device memory are told; elsewhere it is shown only where every page is tracked.
   bool watches_device() const { return watches_device_; }
   const Userfaultfd* faults() const { return faults_; }
+  bool served_in_thread() const { return faults_ != nullptr && faults_->source() == FaultSource::in_thread; }
   // The smallest part that can be changed: 4 KiB, or the carrier's page.
   PageCount grain() const { return grain_; }
 

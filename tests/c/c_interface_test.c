@@ -74,12 +74,14 @@ static void pins(hf_filesystem* filesystem) {
   EXPECT(hf_space_of(filesystem, &space) == 0 && space.quarantined >= 8192);
   hf_unpin(pin);
   {
+    const hf_map_options in_thread = {HF_WRITE, 0, HF_SERVE_IN_THREAD};
     hf_mapped* mapped = NULL;
     char byte = 0;
     size_t done = 0;
     EXPECT(hf_truncate(file, 8192, NULL) == 0);
-    EXPECT(hf_map(file, 1, 4096, HF_WRITE, 0, &mapped) == EINVAL);
-    EXPECT(hf_map(file, 0, 8192, HF_WRITE, 0, &mapped) == 0);
+    EXPECT(hf_map(file, 1, 4096, NULL, &mapped) == EINVAL);
+    EXPECT(hf_map(file, 0, 8192, &in_thread, &mapped) == 0);
+    EXPECT(hf_mapped_faults(mapped) == HF_FAULTS_IN_THREAD || hf_mapped_faults(mapped) == HF_FAULTS_NONE);
     ((char*)hf_mapped_address(mapped))[5000] = 'w';
     EXPECT(hf_read(file, 5000, &byte, 1, &done) == 0 && done == 1 && byte == 'w');
     EXPECT(hf_pin_address(filesystem, (char*)hf_mapped_address(mapped) + 5000, 1, &write_pin, &pin) == 0);

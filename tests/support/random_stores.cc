@@ -42,7 +42,7 @@ class Run {
   }
 
   StoreCount go() {
-    Window window = file_.map(0, 2 * mix_.pages * mix_.page_bytes).value();
+    Window window = file_.map(0, 2 * mix_.pages * mix_.page_bytes, {.faults = mix_.faults}).value();
     fills_holes_ = window.faults() != Faults::none;
     std::vector<std::vector<Word>> expected(kStorers);
     std::vector<std::thread> storers;

@@ -14,10 +14,11 @@ namespace holdfast::test {
 
 struct StoreMix {
   std::uint64_t seed = 1;
-  std::uint64_t page_bytes = 4 * KiB;  // what the carrier maps at least
-  std::uint64_t pages = 1024;          // of the file
-  std::uint64_t stores = 200000;       // by each of two threads, at least
-  std::uint64_t changes = 300;         // at least, while they store
+  std::uint64_t page_bytes = 4 * KiB;        // what the carrier maps at least
+  std::uint64_t pages = 1024;                // of the file
+  ServeFaults faults = ServeFaults::thread;  // of the window that is stored to
+  std::uint64_t stores = 200000;             // by each of two threads, at least
+  std::uint64_t changes = 300;               // at least, while they store
 };
 
 struct StoreCount {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <span>
 
@@ -14,24 +15,35 @@
 namespace holdfast::test {
 namespace {
 
-sigjmp_buf landing;
+thread_local sigjmp_buf landing;
+thread_local volatile std::sig_atomic_t landing_is_set = 0;
 
-void land(int signal) { siglongjmp(landing, signal); }
+thread_local const void* landed_at = nullptr;
 
-// The signal that a touch of the byte raises, or 0.
+void land(int signal, siginfo_t* info, void* /*context*/) {
+  landed_at = info->si_addr;
+  if (landing_is_set != 0) siglongjmp(landing, signal);
+  std::signal(signal, SIG_DFL);  // and the instruction once more
+}
+
+// The signals that a touch of the byte raises are caught by handlers that were there before the library's: it passes
+// bus errors on that are not its own.
+[[maybe_unused]] const bool handlers_are_set = [] {
+  struct sigaction action {};
+  action.sa_sigaction = land;
+  action.sa_flags = SA_NODEFER | SA_SIGINFO;
+  return sigaction(SIGBUS, &action, nullptr) == 0 && sigaction(SIGSEGV, &action, nullptr) == 0;
+}();
+
+// That signal, or 0.
 template <typename Touch>
 int signal_of(Touch touch) {
-  struct sigaction action {};
-  struct sigaction old_bus {};
-  struct sigaction old_segv {};
-  action.sa_handler = land;
-  action.sa_flags = SA_NODEFER;
-  sigaction(SIGBUS, &action, &old_bus);
-  sigaction(SIGSEGV, &action, &old_segv);
   const int caught = sigsetjmp(landing, 1);
-  if (caught == 0) touch();
-  sigaction(SIGBUS, &old_bus, nullptr);
-  sigaction(SIGSEGV, &old_segv, nullptr);
+  if (caught == 0) {
+    landing_is_set = 1;
+    touch();
+  }
+  landing_is_set = 0;
   return caught;
 }
 
@@ -53,6 +65,10 @@ const char* to_string(Carriage carriage) {
       return "hugetlb";
   }
   return "unknown";
+}
+
+std::string to_string(const Showing& showing) {
+  return std::string(to_string(showing.carriage)) + (showing.faults == ServeFaults::in_thread ? "_in_thread" : "");
 }
 
 void WindowBed::open_pool(Carriage carriage, std::uint64_t size, const MountOptions& options) {
@@ -112,7 +128,12 @@ bool dies_of_bus_error(const std::byte* address) { return signal_of_load(address
 bool store_dies_of_bus_error(std::byte* address) {
   return signal_of([address] { *const_cast<volatile std::byte*>(address) = std::byte{1}; }) == SIGBUS;
 }
+const void* bus_error_address() { return landed_at; }
 bool dies_of_segmentation(const std::byte* address) { return signal_of_load(address) == SIGSEGV; }
+
+bool calls_fail(const Window& window) {
+  return window.faults() == Faults::user_mode || window.faults() == Faults::in_thread;
+}
 
 int system_call_reads(const std::byte* address) {
   int ends[2];

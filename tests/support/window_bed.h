@@ -16,6 +16,19 @@ namespace holdfast::test {
 enum class Carriage : std::uint8_t { memory, tmpfs_file, disk_file, hugetlb };
 const char* to_string(Carriage carriage);
 
+// On what, and served how.
+struct Showing {
+  Carriage carriage = Carriage::memory;
+  ServeFaults faults = ServeFaults::thread;
+};
+std::string to_string(const Showing& showing);
+inline constexpr Showing kEveryShowing[] = {
+    {Carriage::memory, ServeFaults::thread},       {Carriage::tmpfs_file, ServeFaults::thread},
+    {Carriage::disk_file, ServeFaults::thread},    {Carriage::hugetlb, ServeFaults::thread},
+    {Carriage::memory, ServeFaults::in_thread},    {Carriage::tmpfs_file, ServeFaults::in_thread},
+    {Carriage::disk_file, ServeFaults::in_thread}, {Carriage::hugetlb, ServeFaults::in_thread},
+};
+
 class WindowBed : public ::testing::Test {
  protected:
   ~WindowBed() override;
@@ -23,6 +36,12 @@ class WindowBed : public ::testing::Test {
   Filesystem& fs() { return *fs_; }
   // What the carrier maps at least.
   std::uint64_t grain() const { return grain_; }
+  // How windows that map() makes are served.
+  void serve_faults(ServeFaults faults) { faults_ = faults; }
+  Result<Window> map(File& file, std::uint64_t offset, std::uint64_t length, MapOptions options = {}) const {
+    options.faults = faults_;
+    return file.map(offset, length, options);
+  }
   File make_file(const std::string& path, const std::string& contents);
   std::string pool_path() const { return scratch_->file("pool"); }  // of carriers that are files
 
@@ -30,6 +49,7 @@ class WindowBed : public ::testing::Test {
   std::optional<ScratchDirectory> scratch_;
   std::optional<Filesystem> fs_;
   std::uint64_t grain_ = 4 * KiB;
+  ServeFaults faults_ = ServeFaults::thread;
 };
 
 std::string pattern(std::uint64_t length);
@@ -39,7 +59,10 @@ void write(File& file, std::uint64_t offset, const std::string& bytes);
 // Whether a load of the byte raises the signal on this thread.
 bool dies_of_bus_error(const std::byte* address);
 bool store_dies_of_bus_error(std::byte* address);
+const void* bus_error_address();  // of the last of them
 bool dies_of_segmentation(const std::byte* address);
+// Whether system calls on absent pages of the window answer EFAULT.
+bool calls_fail(const Window& window);
 // write(2) of one byte from the address to a pipe: 0 or the errno value.
 int system_call_reads(const std::byte* address);
 

@@ -22,15 +22,16 @@
 namespace holdfast::test {
 namespace {
 
-class Buffers : public WindowBed, public ::testing::WithParamInterface<Carriage> {
+class Buffers : public WindowBed, public ::testing::WithParamInterface<Showing> {
  protected:
   void SetUp() override {
-    if (GetParam() == Carriage::hugetlb) {
+    serve_faults(GetParam().faults);
+    if (carriage() == Carriage::hugetlb) {
       huge_pages_.emplace(48U);
       if (!huge_pages_->missing().empty()) HF_SKIP_CAPABILITY("hugetlb", huge_pages_->missing());
-      open_pool(GetParam(), 96 * MiB);
+      open_pool(carriage(), 96 * MiB);
     } else {
-      open_pool(GetParam());
+      open_pool(carriage());
     }
     file_.emplace(make_file("/a", pattern(4 * grain())));
     other_.emplace(make_file("/b", ""));
@@ -39,6 +40,7 @@ class Buffers : public WindowBed, public ::testing::WithParamInterface<Carriage>
     file_.reset();
     other_.reset();
   }
+  Carriage carriage() const { return GetParam().carriage; }
   File& file() { return *file_; }
   File& other() { return *other_; }
 
@@ -50,20 +52,20 @@ class Buffers : public WindowBed, public ::testing::WithParamInterface<Carriage>
 
 TEST_P(Buffers, AreMemoryLikeAny) {
   other().truncate(4 * grain()).value();
-  const Window window = other().map(0, 4 * grain()).value();
+  const Window window = map(other(), 0, 4 * grain()).value();
   EXPECT_EQ(file().read(0, window.bytes()).value(), 4 * grain());
   EXPECT_EQ(contents(other(), 0, 4 * grain()), pattern(4 * grain()));
   EXPECT_EQ(text(window, 0, 4 * grain()), pattern(4 * grain()));
   EXPECT_EQ(file().write(grain(), window.bytes().first(grain())).value(), grain());
   EXPECT_EQ(contents(file(), grain(), grain()), pattern(4 * grain()).substr(0, grain()));
-  const Window itself = file().map(0, 4 * grain()).value();
+  const Window itself = map(file(), 0, 4 * grain()).value();
   EXPECT_EQ(file().write(2 * grain(), itself.bytes().subspan(grain(), grain())).value(), grain());
   EXPECT_EQ(contents(file(), 2 * grain(), grain()), pattern(4 * grain()).substr(0, grain()));
 }
 
 TEST_P(Buffers, AtAnyByteAndInPieces) {
   other().truncate(4 * grain()).value();
-  const Window window = other().map(0, 4 * grain()).value();
+  const Window window = map(other(), 0, 4 * grain()).value();
   std::string before(100, '.');
   std::string behind(50, '.');
   const std::vector<iovec> pieces = {{before.data(), before.size()},
@@ -83,20 +85,20 @@ TEST_P(Buffers, AtAnyByteAndInPieces) {
 TEST_P(Buffers, AppendsTakeThemShortAndLong) {
   const std::uint64_t length = std::max<std::uint64_t>(40 * 4 * KiB, grain());
   write(other(), 0, pattern(length));
-  const Window window = other().map(0, length).value();
+  const Window window = map(other(), 0, length).value();
   EXPECT_EQ(file().append(window.bytes().subspan(5, 77)).value(), 4 * grain());
   EXPECT_EQ(file().append(window.bytes()).value(), 4 * grain() + 77);
   EXPECT_EQ(contents(file(), 4 * grain(), 77), pattern(length).substr(5, 77));
   EXPECT_EQ(contents(file(), 4 * grain() + 77, length), pattern(length));
   // Of itself: what is appended is what was there before.
-  const Window itself = file().map(0, 4 * grain()).value();
+  const Window itself = map(file(), 0, 4 * grain()).value();
   EXPECT_EQ(file().append(itself.bytes().first(30)).value(), 4 * grain() + 77 + length);
   EXPECT_EQ(contents(file(), 4 * grain() + 77 + length, 30), pattern(30));
 }
 
 TEST_P(Buffers, AHoleThatIsOnlyReadStaysOne) {
   other().truncate(4 * grain()).value();
-  const Window window = other().map(0, 4 * grain(), {.access = Access::read}).value();
+  const Window window = map(other(), 0, 4 * grain(), {.access = Access::read}).value();
   const std::uint64_t allocated = other().stat().value().allocated;
   EXPECT_EQ(file().write(grain(), window.bytes().first(grain())).value(), grain());
   EXPECT_EQ(contents(file(), grain(), grain()), std::string(grain(), '\0'));
@@ -105,7 +107,7 @@ TEST_P(Buffers, AHoleThatIsOnlyReadStaysOne) {
 
 TEST_P(Buffers, WhatCannotBeTouchedIsEfault) {
   other().truncate(2 * grain() + 10).value();
-  const Window window = other().map(0, 8 * grain()).value();
+  const Window window = map(other(), 0, 8 * grain()).value();
   // Past the end; up to the end of its page bytes are nobody's, and count.
   EXPECT_EQ(code_of(file().read(0, window.bytes().subspan(3 * grain(), 10))), EFAULT);
   EXPECT_EQ(code_of(file().write(0, window.bytes().subspan(3 * grain(), 10))), EFAULT);
@@ -115,14 +117,14 @@ TEST_P(Buffers, WhatCannotBeTouchedIsEfault) {
   EXPECT_EQ(other().size(), 2 * grain() + 10);
   EXPECT_EQ(file().write(0, window.bytes().subspan(2 * grain() + 10, 2 * grain())).value(), grain() - 10);
   // For reading only.
-  const Window reader = other().map(0, 2 * grain(), {.access = Access::read}).value();
+  const Window reader = map(other(), 0, 2 * grain(), {.access = Access::read}).value();
   EXPECT_EQ(code_of(file().read(0, reader.bytes().first(10))), EFAULT);
   EXPECT_EQ(contents(other(), 0, 10), std::string(10, '\0'));
 }
 
 TEST_P(Buffers, AnUnmappedPartIsEfault) {
   other().truncate(4 * grain()).value();
-  Window window = other().map(0, 4 * grain()).value();
+  Window window = map(other(), 0, 4 * grain()).value();
   window.unmap(grain(), grain()).value();
   EXPECT_EQ(file().read(0, window.bytes()).value(), grain());
   EXPECT_EQ(code_of(file().read(0, window.bytes().subspan(grain() + 3, 10))), EFAULT);
@@ -135,7 +137,7 @@ TEST_P(Buffers, AnUnmappedPartIsEfault) {
 
 TEST_P(Buffers, AFullPoolIsAnErrorNotASignal) {
   other().truncate(16 * MiB).value();
-  const Window window = other().map(0, 16 * MiB).value();
+  const Window window = map(other(), 0, 16 * MiB).value();
   if (window.faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "map gives every hole its blocks at once");
   File filler = fs().open("/filler", Open::create | Open::read_write).value();
   std::uint64_t filled = 0;
@@ -155,7 +157,7 @@ TEST_P(Buffers, AFullPoolIsAnErrorNotASignal) {
 // for ever.
 TEST_P(Buffers, ABreakThatWaitsForTheCallerIsPassed) {
   write(other(), 0, pattern(4 * grain()));
-  const Window window = other().map(0, 4 * grain()).value();
+  const Window window = map(other(), 0, 4 * grain()).value();
   std::optional<Pin> pin = other().pin(grain(), 10).value();
   MarkCount waits("layout.break.sleeps");
   Task punch([&] { return code_of(other().punch(0, 2 * grain())); });
@@ -168,9 +170,7 @@ TEST_P(Buffers, ABreakThatWaitsForTheCallerIsPassed) {
   EXPECT_EQ(punch.get(), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Carriers, Buffers,
-                         ::testing::Values(Carriage::memory, Carriage::tmpfs_file, Carriage::disk_file,
-                                           Carriage::hugetlb),
+INSTANTIATE_TEST_SUITE_P(Carriers, Buffers, ::testing::ValuesIn(kEveryShowing),
                          [](const auto& parameter) { return to_string(parameter.param); });
 
 }  // namespace

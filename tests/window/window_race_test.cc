@@ -27,19 +27,18 @@ using std::chrono::milliseconds;
 #define SKIP_WITHOUT_FAULTS(window) \
   if ((window).faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "windows take no faults")
 
-class WindowRace : public WindowBed {
+class WindowRace : public WindowBed, public ::testing::WithParamInterface<ServeFaults> {
  protected:
   void SetUp() override {
+    serve_faults(GetParam());
     open_pool(carriage());
     file_.emplace(make_file("/a", pattern(kBytes)));
   }
   void TearDown() override { file_.reset(); }
   virtual Carriage carriage() const { return Carriage::memory; }
   File& file() { return *file_; }
-  Window map() {
-    Window window = file_->map(0, kBytes).value();
-    return window;
-  }
+  Window map() { return WindowBed::map(*file_, 0, kBytes).value(); }
+  using WindowBed::map;
   static char load(const Window& window, std::uint64_t offset) {
     return std::to_integer<char>(*const_cast<const volatile std::byte*>(window.data() + offset));
   }
@@ -69,13 +68,13 @@ class DiskWindowRace : public WindowRace {
 };
 
 // The helper saw a hole; before it shows zeros, a write fills the hole and refreshes. Zeros must not hide the block.
-TEST_F(WindowRace, HoleReadMeetsFill) { hole_read_meets_fill(); }
+TEST_P(WindowRace, HoleReadMeetsFill) { hole_read_meets_fill(); }
 
 // The same where the window shows device memory only when it is tracked: what was filled is absent there, not shared.
-TEST_F(DiskWindowRace, HoleReadMeetsFill) { hole_read_meets_fill(); }
+TEST_P(DiskWindowRace, HoleReadMeetsFill) { hole_read_meets_fill(); }
 
 // The other arm: zeros are shown first, the write replaces them.
-TEST_F(WindowRace, FillMeetsZeros) {
+TEST_P(WindowRace, FillMeetsZeros) {
   file().punch(kFar, 64 * KiB).value();
   const Window window = map();
   EXPECT_EQ(load(window, kFar), '\0');
@@ -84,7 +83,7 @@ TEST_F(WindowRace, FillMeetsZeros) {
 }
 
 // A fault is inside its hold when a punch wants the page: the punch waits for the hold, and then takes the translation.
-TEST_F(WindowRace, FaultMeetsBreak) {
+TEST_P(WindowRace, FaultMeetsBreak) {
   const Window window = map();
   SKIP_WITHOUT_FAULTS(window);
   MarkStop stop("window.install");
@@ -100,7 +99,7 @@ TEST_F(WindowRace, FaultMeetsBreak) {
 }
 
 // The punch has taken the translations away and holds the gate: a touch waits for it and then finds the hole.
-TEST_F(WindowRace, BreakMeetsFault) {
+TEST_P(WindowRace, BreakMeetsFault) {
   const Window window = map();
   SKIP_WITHOUT_FAULTS(window);
   EXPECT_EQ(load(window, kFar), pattern(kBytes)[kFar]);
@@ -120,7 +119,7 @@ TEST_F(WindowRace, BreakMeetsFault) {
 }
 
 // During the wait for a pin everything goes on: loads, stores and faults, also of the holder.
-TEST_F(WindowRace, WaitingForAPinStopsNoTouch) {
+TEST_P(WindowRace, WaitingForAPinStopsNoTouch) {
   const Window window = map();
   SKIP_WITHOUT_FAULTS(window);
   std::optional<Pin> pin = file().pin(kFar, 4 * KiB, {.access = Access::write}).value();
@@ -138,7 +137,7 @@ TEST_F(WindowRace, WaitingForAPinStopsNoTouch) {
 }
 
 // A storm of faults in the range does not keep a waiting break from ending once the pin goes.
-TEST_F(WindowRace, AStormOfFaultsDoesNotProlongABreak) {
+TEST_P(WindowRace, AStormOfFaultsDoesNotProlongABreak) {
   const Window window = map();
   SKIP_WITHOUT_FAULTS(window);
   std::atomic<bool> stop{false};
@@ -156,7 +155,7 @@ TEST_F(WindowRace, AStormOfFaultsDoesNotProlongABreak) {
 }
 
 // A detach takes a held page out of the file; the window shows what the file is, the holder keeps what it had.
-TEST_F(WindowRace, ADetachedPageLeavesTheWindow) {
+TEST_P(WindowRace, ADetachedPageLeavesTheWindow) {
   const Window window = map();
   std::memcpy(window.data() + kFar, "held", 4);
   const Pin pin = file().pin(kFar, 4 * KiB, {.access = Access::write}).value();
@@ -170,7 +169,7 @@ TEST_F(WindowRace, ADetachedPageLeavesTheWindow) {
 }
 
 // The edge of a detach lies in a held page: the file gets a copy, and the window shows the copy.
-TEST_F(WindowRace, AHeldEdgeIsReplacedInTheWindow) {
+TEST_P(WindowRace, AHeldEdgeIsReplacedInTheWindow) {
   const Window window = map();
   std::memcpy(window.data() + kFar, "stays, goes", 11);
   const Pin pin = file().pin(kFar, 4 * KiB, {.access = Access::write}).value();
@@ -183,7 +182,7 @@ TEST_F(WindowRace, AHeldEdgeIsReplacedInTheWindow) {
 }
 
 // While the edge is being copied the window shows nothing of it: a store waits, and goes to the copy.
-TEST_F(WindowRace, AStoreDuringADetachGoesToTheCopy) {
+TEST_P(WindowRace, AStoreDuringADetachGoesToTheCopy) {
   const Window window = map();
   SKIP_WITHOUT_FAULTS(window);
   std::memcpy(window.data() + kFar, "stays, goes", 11);
@@ -205,16 +204,20 @@ TEST_F(WindowRace, AStoreDuringADetachGoesToTheCopy) {
 }
 
 // A touch is in service when its window ends on another part: the end waits for the server.
-TEST(ViewLife, ServersAndCloseSeeEachOther) {
+class ViewLife : public ::testing::TestWithParam<ServeFaults> {};
+TEST_P(ViewLife, ServersAndCloseSeeEachOther) {
   class Bed : public WindowBed {
    public:
-    Bed() { open_pool(Carriage::memory); }
+    Bed() {
+      serve_faults(GetParam());
+      open_pool(Carriage::memory);
+    }
     void TestBody() override {
       File file = make_file("/a", pattern(256 * KiB));
-      std::optional<Window> window = file.map(0, 256 * KiB).value();
+      std::optional<Window> window = map(file, 0, 256 * KiB).value();
       SKIP_WITHOUT_FAULTS(*window);
       MarkStop stop("window.install");
-      const Window other = file.map(0, 256 * KiB).value();
+      const Window other = map(file, 0, 256 * KiB).value();
       Task reader([&] { return load_of(other.data() + 128 * KiB); });
       ASSERT_TRUE(stop.wait_until_stopped());
       Task closing([&] {
@@ -233,7 +236,7 @@ TEST(ViewLife, ServersAndCloseSeeEachOther) {
 }
 
 // Windows come and go while others fault.
-TEST_F(WindowRace, WindowsComeAndGoUnderFaults) {
+TEST_P(WindowRace, WindowsComeAndGoUnderFaults) {
   const Window steady = map();
   SKIP_WITHOUT_FAULTS(steady);
   std::atomic<bool> stop{false};
@@ -245,7 +248,7 @@ TEST_F(WindowRace, WindowsComeAndGoUnderFaults) {
     return 0;
   });
   for (int round = 0; round < 200; ++round) {
-    const Window window = file().map(64 * KiB, 128 * KiB).value();
+    const Window window = map(file(), 64 * KiB, 128 * KiB).value();
     for (std::uint64_t at = 0; at < 128 * KiB; at += 16 * KiB) static_cast<void>(load(window, at));
     EXPECT_EQ(load(steady, 0), pattern(kBytes)[0]);
   }
@@ -254,7 +257,7 @@ TEST_F(WindowRace, WindowsComeAndGoUnderFaults) {
 }
 
 // A full pool: a store to a hole has nowhere to go, and only that store. Allocation in time says so before.
-TEST_F(WindowRace, AStoreThatFindsNoSpaceIsABusError) {
+TEST_P(WindowRace, AStoreThatFindsNoSpaceIsABusError) {
   file().punch(kFar, 64 * KiB).value();
   const Window window = map();
   SKIP_WITHOUT_FAULTS(window);
@@ -264,11 +267,19 @@ TEST_F(WindowRace, AStoreThatFindsNoSpaceIsABusError) {
     while (filler.append(std::as_bytes(std::span(piece)))) {
     }
   }
-  EXPECT_EQ(code_of(file().map(kFar, 64 * KiB, {.populate = true})), ENOSPC);
+  EXPECT_EQ(code_of(map(file(), kFar, 64 * KiB, {.populate = true})), ENOSPC);
   EXPECT_TRUE(store_dies_of_bus_error(window.data() + kFar));
   EXPECT_EQ(load(window, 0), pattern(kBytes)[0]);
   fs().unlink("/filler").value();
 }
+
+const auto kBoth = ::testing::Values(ServeFaults::thread, ServeFaults::in_thread);
+const auto kName = [](const auto& parameter) {
+  return parameter.param == ServeFaults::thread ? "thread" : "in_thread";
+};
+INSTANTIATE_TEST_SUITE_P(Served, WindowRace, kBoth, kName);
+INSTANTIATE_TEST_SUITE_P(Served, DiskWindowRace, kBoth, kName);
+INSTANTIATE_TEST_SUITE_P(Served, ViewLife, kBoth, kName);
 
 }  // namespace
 }  // namespace holdfast::test

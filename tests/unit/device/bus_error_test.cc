@@ -12,6 +12,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <csetjmp>
 #include <memory>
 #include <thread>
@@ -38,7 +39,8 @@ void earlier_handler(int /*signal*/, siginfo_t* info, void* context) {
   sigset_t blocked;
   pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
   const bool right = info->si_addr == expected_address && info->si_code == BUS_ADRERR && context != nullptr &&
-                     sigismember(&blocked, SIGBUS) == 1 && sigismember(&blocked, SIGUSR1) == 1;
+                     sigismember(&blocked, SIGBUS) == 1 && sigismember(&blocked, SIGUSR1) == 1 &&
+                     sigismember(&blocked, SIGUSR2) == 0;
   _exit(right ? kRightly : kWrongly);
 }
 
@@ -99,6 +101,27 @@ TEST_F(BusErrorDeathTest, ARangeThatIsGoneIsNoLongerOurs) {
         expected_address = page_past_end();
         { const BusErrorRange range(expected_address, kPageBytes); }
         _exit(device::zero(expected_address, 1) == CopyOutcome::done ? 1 : 2);
+      },
+      testing::ExitedWithCode(kRightly), "");
+}
+
+// What somebody above serves is touched again, with errno as it was; what nobody serves goes on its way.
+TEST_F(BusErrorDeathTest, AServedTouchIsMadeAgain) {
+  EXPECT_EXIT(
+      {
+        set_earlier_handler();
+        expected_address = page_past_end() + 123;
+        serve_bus_errors([](std::byte* address, bool write) {
+          errno = EIO;
+          std::byte* const page = address - 123;
+          if (address != expected_address || !write) return false;
+          return mmap(page, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page;
+        });
+        errno = EDOM;
+        *const_cast<volatile std::byte*>(expected_address) = std::byte{7};
+        if (errno != EDOM || *expected_address != std::byte{7}) _exit(1);
+        expected_address = page_past_end();
+        static_cast<void>(*static_cast<volatile std::byte*>(expected_address));
       },
       testing::ExitedWithCode(kRightly), "");
 }
