@@ -16,9 +16,10 @@ Status reveal(Inode& inode, std::uint64_t end) {
   if (end <= old_end || old_end == 0) return {};
   const PageIndex last = page_holding(old_end - 1);
   HF_TRY(zero_bytes(inode, old_end, std::min(end, (last + PageCount(1)).bytes())));
+  // What may be mapped in one piece with the last page: stores past the end of the file may have reached it.
   const mapping::Entry entry = inode.mapping.lookup(last);
-  if (!entry.has_page() || entry.order() == kOrder4K) return {};
-  const PageIndex unit_end = (last + PageCount(1)).align_up(entry.order());
+  const PageCount unit = std::max(entry.has_page() ? entry.order().pages() : PageCount(1), shown_unit(inode));
+  const PageIndex unit_end(round_up(last.raw() + 1, unit.raw()));
   PageIndex at = last + PageCount(1);
   for (const PageIndex stop = std::min(unit_end, page_after(end)); at < stop;) {
     HF_ASSIGN(const Found found, locate(inode, at));

@@ -147,7 +147,10 @@ Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnP
   }
   HF_MARK("removal.blocks_are_out");
   inode.extents.remove(plan.whole);
+  const bool shown = shown_unit(inode) > PageCount(1);
   for (Extent stays : inode.extents.list(past_the_end)) {
+    // Large pages show what lies past the end of the file, too: zeros.
+    if (shown) HF_TRY(zero_device(inode, stays.pfn, 0, stays.count.bytes()));
     stays.unwritten = true;
     inode.extents.add(stays);
   }

@@ -91,6 +91,7 @@ Status check(const OpenFile& file, const MapRequest& request) {
 Status complete_grains(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
   const PageCount grain(inode.core.device().geometry().page_bytes / kPageBytes);
   const PageIndex end = std::min(pages.end, page_after(inode.attributes.size));
+  bool committed = false;
   for (PageIndex at = pages.first; at < end; at += grain) {
     bool blocks = false;
     for (PageIndex page = at; page < at + grain && !blocks;) {
@@ -99,7 +100,13 @@ Status complete_grains(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
       page += found.count;
     }
     if (!blocks || inode.windows->whole_grain(at, grain)) continue;
-    if (!inode.core.read_only()) HF_TRY(fill_holes(inode, {at, at + grain}, Ahead::no));
+    if (!inode.core.read_only()) {
+      // The rest of the page may have been the file's own until a moment ago (blocks ahead of its end): what was freed
+      // can be had after a commit.
+      if (!committed) HF_TRY(inode.core.format().commit());
+      committed = true;
+      HF_TRY(fill_holes(inode, {at, at + grain}, Ahead::no));
+    }
     if (inode.windows->whole_grain(at, grain)) continue;
     return Error(EOPNOTSUPP, inode.path_hint(),
                  fmt::format("the {} from byte {} on do not lie on one page of the carrier",

@@ -158,14 +158,23 @@ Status FileWindows::check_grain(const View& view, PageIndex index) const {
   return Error(EOPNOTSUPP, device_.name(), "the file does not lie on whole pages of the carrier there");
 }
 
-// What is made present for a touch of the page: what the carrier maps at least, and, where the carrier keeps a unit and
-// the window shows it whole, that: writing zeros to unwritten blocks of 2 MiB takes no longer than a second fault.
+// What is made present for a touch of the page: what the carrier maps at least; where it keeps a unit that the window
+// shows whole, that; else unwritten blocks around it. To write zeros to 2 MiB takes no longer than a second fault.
 PageRange FileWindows::wanted_for(const View& view, PageIndex index) const {
   PageRange wanted = grain_around(view, index);
-  const PageRange unit = unit_around(view, index);
-  if (view.grain() == PageCount(1) && clip(unit, view.pages()) == unit) {
-    const std::optional<FileSource::Grain> whole = source_.whole_grain(unit.first, unit.count());
-    if (whole && device_.is_unit(whole->pfn)) wanted = unit;
+  if (view.grain() == PageCount(1)) {
+    const PageRange unit = unit_around(view, index);
+    const bool shown = clip(unit, view.pages()) == unit;
+    const auto whole = shown ? source_.whole_grain(unit.first, unit.count()) : std::nullopt;
+    const Place place = source_.place(index);
+    if (whole && device_.is_unit(whole->pfn)) {
+      wanted = unit;
+    } else if (place.kind == Place::Kind::block) {
+      const PageRange around = clip(round_out(wanted, kPagesAround), view.pages());
+      wanted.end = std::min(index + place.count, around.end);
+      const Place before = source_.place(around.first);
+      if (before.kind == Place::Kind::block && around.first + before.count > index) wanted.first = around.first;
+    }
   }
   return {wanted.first, std::max(index + PageCount(1), std::min(wanted.end, source_.end()))};
 }

@@ -71,7 +71,9 @@ std::string to_string(const Showing& showing) {
   return std::string(to_string(showing.carriage)) + (showing.faults == ServeFaults::in_thread ? "_in_thread" : "");
 }
 
-void WindowBed::open_pool(Carriage carriage, std::uint64_t size, const MountOptions& options) {
+void WindowBed::open_pool(Carriage carriage, std::uint64_t size, const MountOptions& options,
+                          const FormatOptions& layout) {
+  close_pool();
   const auto in_file = [this, size](const std::string& parent) {
     scratch_.emplace(parent);
     return Device::create(scratch_->file("pool"), size);
@@ -82,11 +84,13 @@ void WindowBed::open_pool(Carriage carriage, std::uint64_t size, const MountOpti
                                                              : in_file(disk_parent());
   Device made = std::move(device).value();
   if (carriage == Carriage::hugetlb) grain_ = 2 * MiB;
-  format(made, {}).value();
+  format(made, layout).value();
   fs_.emplace(Filesystem::mount(std::move(made), options).value());
 }
 
-WindowBed::~WindowBed() {
+WindowBed::~WindowBed() { close_pool(); }
+
+void WindowBed::close_pool() {
   if (!fs_) return;
   const Status closed = fs_->unmount();
   EXPECT_TRUE(closed) << closed.error().message();
@@ -94,6 +98,8 @@ WindowBed::~WindowBed() {
   if (scratch_) {
     EXPECT_TRUE(e2fsck_clean(scratch_->file("pool")));
   }
+  scratch_.reset();
+  grain_ = 4 * KiB;
 }
 
 File WindowBed::make_file(const std::string& path, const std::string& contents) {

@@ -32,8 +32,11 @@ inline constexpr Showing kEveryShowing[] = {
 class WindowBed : public ::testing::Test {
  protected:
   ~WindowBed() override;
-  void open_pool(Carriage carriage, std::uint64_t size = 64 * MiB, const MountOptions& options = {});
+  // Once more: the pool that was there is closed.
+  void open_pool(Carriage carriage, std::uint64_t size = 64 * MiB, const MountOptions& options = {},
+                 const FormatOptions& layout = {});
   Filesystem& fs() { return *fs_; }
+  void close_pool();
   // What the carrier maps at least.
   std::uint64_t grain() const { return grain_; }
   // How windows that map() makes are served.

@@ -145,6 +145,26 @@ TEST_F(Units, OfAFileThatIsPinnedWhileItGrows) {
   EXPECT_EQ(large_entries(file), 3U);
 }
 
+// The same of a window whose reader follows the writer.
+TEST_F(Units, OfAFileThatIsTouchedWhileItGrows) {
+  for (const Carriage carriage : {Carriage::memory, Carriage::tmpfs_file}) {
+    SCOPED_TRACE(to_string(carriage));
+    open_pool(carriage);
+    File file = make_file("/a", "");
+    const Window window = file.map(0, 8 * MiB).value();
+    if (window.faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "windows are mapped by the kernel");
+    const std::string piece = pattern(4 * KiB);
+    for (std::uint64_t at = 0; at < 8 * MiB; at += piece.size()) {
+      file.append(std::as_bytes(std::span(piece))).value();
+      ASSERT_EQ(static_cast<char>(window.data()[at]), piece[0]);
+    }
+    EXPECT_EQ(large_entries(file), 3U);
+    const UnitReport shown = fs().unit_statistics().windows;
+    EXPECT_EQ(shown.in_2m + shown.carrier, 6 * MiB);
+    EXPECT_EQ(mapped_large(window.bytes()), shown.in_2m);
+  }
+}
+
 TEST_F(Units, AsTheyComeAreMadeByPopulateAlone) {
   if (!kernel_makes_units()) HF_SKIP_CAPABILITY("collapse", "the kernel makes no units");
   open_pool(Carriage::tmpfs_file, 64 * MiB, {.units = holdfast::Units::as_they_come});
@@ -212,38 +232,6 @@ TEST_F(Units, WhatIsMissedIsSaidByReason) {
   EXPECT_EQ(shown.untouched, 4 * MiB);
   window.unmap(5 * MiB + 64 * KiB, 4 * KiB).value();
   EXPECT_EQ(fs().unit_statistics().windows.window_edge, 3 * MiB);
-}
-
-TEST_F(Units, OfHugePages) {
-  const HugePages pages(64);
-  if (!pages.missing().empty()) HF_SKIP_CAPABILITY("hugetlb", pages.missing());
-  open_pool(Carriage::hugetlb, 128 * MiB);
-  File file = make_file("/a", "");
-  file.allocate(0, kFile).value();
-  const Window window = file.map(0, kFile).value();
-  touch(window);
-  EXPECT_EQ(mapped_large(window.bytes()), kFile);
-  file.punch(2 * MiB, 2 * MiB).value();
-  EXPECT_EQ(window.data()[2 * MiB], std::byte{0});
-  EXPECT_EQ(window.data()[4 * MiB], std::byte{1});
-  if (window.faults() == Faults::none) return;  // a hole that came later refuses stores
-  window.data()[3 * MiB] = std::byte{2};
-  EXPECT_EQ(contents(file, 3 * MiB, 1), "\2");
-}
-
-// A unit of which only a part has blocks cannot be shown: that is said, or a bus error, and never an endless fault.
-TEST_F(Units, APartOfAHugePageIsRefused) {
-  const HugePages pages(64);
-  if (!pages.missing().empty()) HF_SKIP_CAPABILITY("hugetlb", pages.missing());
-  open_pool(Carriage::hugetlb, 64 * MiB);
-  File file = make_file("/a", "");
-  file.allocate(0, 3 * MiB, Allocate::keep_size).value();
-  Window window = file.map(0, 4 * MiB).value();
-  file.truncate(4 * MiB).value();
-  const bool refused = dies_of_bus_error(window.data() + 2 * MiB);
-  if (!refused) {
-    EXPECT_EQ(window.data()[2 * MiB], std::byte{0});
-  }
 }
 
 }  // namespace
