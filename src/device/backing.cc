@@ -38,6 +38,7 @@ Result<std::unique_ptr<Backing>> Backing::create(int fd, const std::string& name
 
 Backing::Backing(int fd, std::string name, const Geometry& geometry, Word* words, std::uint64_t word_count)
     : fd_(fd),
+      identity_(fd),
       name_(std::move(name)),
       geometry_(geometry),
       chunk_bytes_(chunk_bytes(geometry)),
@@ -121,6 +122,7 @@ bool Backing::carrier_has_room_for_chunk() const {
 // fallocate of [offset, end); 0 or an errno value. A signal may interrupt it, and kernels exist whose tmpfs then undoes
 // all of it: smaller pieces are tried, so that even a storm of signals leaves progress.
 int Backing::allocate(std::uint64_t offset, std::uint64_t end) {
+  identity_.check(name_);
   std::uint64_t most = end - offset;
   while (offset < end) {
     const std::uint64_t piece = std::min(most, end - offset);
@@ -171,6 +173,7 @@ bool Backing::give_back(std::uint64_t offset, std::uint64_t length) {
     const MutexLock lock(mutex_);
     clear_complete(next / chunk_bytes_, (next + piece - 1) / chunk_bytes_);
     HF_MARK("backing.cleared");
+    identity_.check(name_);
     int code = 0;
     do {
       code = fallocate(fd_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(next),

@@ -19,6 +19,7 @@
 
 #include "base/mutex.h"
 #include "base/result.h"
+#include "device/descriptor_identity.h"
 #include "device/device.h"
 
 namespace holdfast::device {
@@ -87,6 +88,7 @@ class Backing {
   Error cannot_allocate(int code, std::uint64_t bytes) const;
 
   const int fd_;
+  const DescriptorIdentity identity_;  // of fd_
   const std::string name_;
   const Geometry geometry_;
   const std::uint64_t chunk_bytes_;

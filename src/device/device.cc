@@ -70,7 +70,11 @@ Device::~Device() {
     return;
   }
   // Said aloud, because a child that was forked and lives on shares the descriptor, and with it the lock.
-  if (parts_->locked) unlock_device(fd_);
+  if (!identity_.still_names_it()) {
+    parts_->file.release();  // whatever the number names now, it is not ours to close
+  } else if (parts_->locked) {
+    unlock_device(fd_);
+  }
 }
 
 Status Device::check_changeable(const char* what) const {

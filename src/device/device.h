@@ -17,6 +17,7 @@
 
 #include "base/result.h"
 #include "base/units.h"
+#include "device/descriptor_identity.h"
 
 namespace holdfast::device {
 
@@ -74,6 +75,8 @@ class Device {
   const std::string& name() const { return name_; }
   bool read_only() const { return read_only_; }
   int fd() const { return fd_; }
+  // Of fd(): ends the process where the program closed it.
+  const DescriptorIdentity& identity() const { return identity_; }
 
   std::byte* window() const { return window_; }
   std::byte* at(Pfn pfn) const { return window_ + pfn.bytes(); }
@@ -118,6 +121,7 @@ class Device {
   Geometry geometry_;
   std::byte* window_ = nullptr;
   int fd_ = -1;
+  DescriptorIdentity identity_;
   bool read_only_ = false;
   std::unique_ptr<Parts> parts_;
 };

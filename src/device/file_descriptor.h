@@ -24,6 +24,8 @@ class FileDescriptor {
   ~FileDescriptor() { close(); }
 
   int get() const { return fd_; }
+  // From now on somebody else's.
+  int release() { return std::exchange(fd_, -1); }
   explicit operator bool() const { return fd_ >= 0; }
 
  private:

@@ -43,6 +43,7 @@ struct DeviceBuilder {
     device->geometry_ = geometry;
     device->window_ = parts->window->begin();
     device->fd_ = fd;
+    device->identity_ = DescriptorIdentity(fd);
     device->read_only_ = mode == OpenMode::read_only;
     device->parts_ = std::move(parts);
     HF_TRACE3(device_open, name.c_str(), geometry.size, static_cast<int>(geometry.kind));

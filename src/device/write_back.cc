@@ -29,7 +29,8 @@ int sync_pages(int fd, std::uint64_t begin, std::uint64_t end, unsigned flags) {
 
 }  // namespace
 
-WriteBack::WriteBack(int fd, std::byte* window, std::string name) : fd_(fd), window_(window), name_(std::move(name)) {}
+WriteBack::WriteBack(int fd, std::byte* window, std::string name)
+    : fd_(fd), identity_(fd), window_(window), name_(std::move(name)) {}
 
 void WriteBack::flush(std::uint64_t offset, std::uint64_t length) {
   if (length == 0) return;
@@ -97,6 +98,7 @@ Status WriteBack::fence() {
 int WriteBack::write(const std::vector<Range>& ranges) const {
   const Range& last = ranges.back();
   if (ranges.size() > 1) {
+    identity_.check(name_);
     static constexpr unsigned kStart = SYNC_FILE_RANGE_WRITE;
     static constexpr unsigned kFinish =
         SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;

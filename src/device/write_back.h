@@ -18,6 +18,7 @@
 
 #include "base/mutex.h"
 #include "base/result.h"
+#include "device/descriptor_identity.h"
 
 namespace holdfast::device {
 
@@ -42,6 +43,7 @@ class WriteBack {
   Error lost() const HF_REQUIRES(mutex_);
 
   const int fd_;
+  const DescriptorIdentity identity_;  // of fd_
   std::byte* const window_;
   const std::string name_;
   Mutex mutex_{LockRank::leaf};  // not held while writing

@@ -27,13 +27,19 @@ class Reader {
  public:
   Reader(std::unique_ptr<Userfaultfd> faults, Helper& helper) : faults_(std::move(faults)), helper_(helper) {}
 
+  // Once it has returned, the program may close what it likes.
   bool start() {
-    return start_service_thread("holdfast-fault", [this] { read(); });
+    if (!start_service_thread("holdfast-fault", [this] { read(); })) return false;
+    ready_.wait(false, std::memory_order_acquire);  // partner: the store in read
+    return true;
   }
   const Userfaultfd& faults() const { return *faults_; }
 
  private:
   [[noreturn]] void read() {
+    keep_descriptor(faults_->fd());
+    ready_.store(true, std::memory_order_release);  // partner: the wait in start
+    ready_.notify_one();
     std::array<Touch, 16> touches;
     for (;;) {
       const std::size_t count = faults_->read(touches);
@@ -58,6 +64,7 @@ class Reader {
 
   const std::unique_ptr<Userfaultfd> faults_;
   Helper& helper_;
+  std::atomic<bool> ready_{false};
 };
 
 // Of this process: a forked child starts over.

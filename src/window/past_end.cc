@@ -7,19 +7,25 @@
 
 #include "base/check.h"
 #include "device/address_space.h"
+#include "device/descriptor_identity.h"
 #include "device/sanitizer.h"
 
 namespace holdfast::window {
 namespace {
 
-int empty_memory() {
-  static const int fd = [] {
+struct EmptyMemory {
+  int fd;
+  device::DescriptorIdentity identity;
+};
+
+const EmptyMemory& empty_memory() {
+  static const EmptyMemory memory = [] {
     const int made = memfd_create("holdfast-past-end", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     HF_CHECK(made >= 0 && fcntl(made, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_GROW | F_SEAL_SHRINK) == 0,
              "an empty memfd cannot be made: errno {}", errno);
-    return made;
+    return EmptyMemory{made, device::DescriptorIdentity(made)};
   }();
-  return fd;
+  return memory;
 }
 
 }  // namespace
@@ -27,7 +33,11 @@ int empty_memory() {
 int show_past_end(std::byte* begin, std::size_t length) {
   constexpr int kFlags = MAP_SHARED | MAP_FIXED | MAP_NORESERVE;
   constexpr int kProtection = PROT_READ | PROT_WRITE;
-  if (device::sanitizer::map_over(begin, length, kProtection, kFlags, empty_memory(), 0) == MAP_FAILED) return errno;
+  const EmptyMemory& memory = empty_memory();
+  const void* const mapped = device::sanitizer::map_over(begin, length, kProtection, kFlags, memory.fd, 0);
+  const int code = mapped == MAP_FAILED ? errno : 0;
+  memory.identity.check("windows (the memory past the end)");
+  if (code != 0) return code;
   return device::keep_private(begin, length);
 }
 

@@ -3,6 +3,10 @@
 #include <pthread.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): sigset_t is POSIX
 
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -27,6 +31,15 @@ bool start_service_thread(const char* name, std::function<void()> body) {
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   return started;
+}
+
+void keep_descriptor(int fd) {
+  constexpr unsigned kFirst = 3;
+  const auto kept = static_cast<unsigned>(fd);
+  // A table of its own first. Where that is refused (a sandbox) the table stays shared.
+  if (unshare(CLONE_FILES) != 0) return;
+  if (kept > kFirst) close_range(kFirst, kept - 1, 0);
+  close_range(std::max(kept, kFirst - 1) + 1, ~0U, 0);
 }
 
 }  // namespace holdfast::window

@@ -40,6 +40,14 @@ int open_descriptor(FaultSource source) {
   return from_device;
 }
 
+// What the last call answered. The kernel goes on to tell of touches (the readers have descriptors of their own), but
+// nobody could serve them.
+int code_of_failure(int fd) {
+  HF_CHECK(errno != EBADF && errno != ENOTTY,
+           "the program closed descriptor {}, which holdfast serves windows with: close only what you opened", fd);
+  return errno;
+}
+
 bool agree(int fd, std::uint64_t features) {
   uffdio_api api{.api = UFFD_API, .features = features, .ioctls = 0};
   return ioctl(fd, UFFDIO_API, &api) == 0;
@@ -71,7 +79,7 @@ Userfaultfd::~Userfaultfd() { ::close(fd_); }
 
 int Userfaultfd::watch(std::byte* begin, std::size_t length, std::uint64_t modes) const {
   uffdio_register request{.range = {.start = number(begin), .len = length}, .mode = modes, .ioctls = 0};
-  return ioctl(fd_, UFFDIO_REGISTER, &request) == 0 ? 0 : errno;
+  return ioctl(fd_, UFFDIO_REGISTER, &request) == 0 ? 0 : code_of_failure(fd_);
 }
 
 int Userfaultfd::watch_shared(std::byte* begin, std::size_t length) const {
@@ -85,7 +93,7 @@ int Userfaultfd::watch_absent(std::byte* begin, std::size_t length) const {
 int Userfaultfd::protect(std::byte* begin, std::size_t length) const {
   uffdio_writeprotect request{.range = {.start = number(begin), .len = length}, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
   while (ioctl(fd_, UFFDIO_WRITEPROTECT, &request) != 0) {
-    if (errno != EAGAIN) return errno;  // EAGAIN: somebody else's move
+    if (errno != EAGAIN) return code_of_failure(fd_);  // EAGAIN: somebody else's move
   }
   return 0;
 }
@@ -108,7 +116,7 @@ int Userfaultfd::arm_zeros(std::byte* begin, std::size_t length) const {
                         .copy = 0};
     while (ioctl(fd_, UFFDIO_COPY, &request) != 0) {
       if (errno == EAGAIN) continue;
-      if (errno != EEXIST) return errno;
+      if (errno != EEXIST) return code_of_failure(fd_);
       // Brought when it was mapped (mlockall): zeros, too.
       if (const int code = protect(begin + at, kPageBytes); code != 0) return code;
       break;
@@ -121,7 +129,7 @@ int Userfaultfd::resume(std::byte* begin, std::size_t length, std::size_t page_b
   for (std::size_t done = 0; done < length;) {
     uffdio_continue request{.range = {.start = number(begin + done), .len = length - done}, .mode = 0, .mapped = 0};
     if (ioctl(fd_, UFFDIO_CONTINUE, &request) == 0) break;
-    const int code = errno;
+    const int code = code_of_failure(fd_);
     if (request.mapped > 0) {
       done += static_cast<std::size_t>(request.mapped);
       continue;
@@ -136,8 +144,9 @@ int Userfaultfd::resume(std::byte* begin, std::size_t length, std::size_t page_b
 
 void Userfaultfd::wake(std::byte* begin, std::size_t length) const {
   uffdio_range range{.start = number(begin), .len = length};
-  const int result = ioctl(fd_, UFFDIO_WAKE, &range);
-  HF_CHECK(result == 0, "UFFDIO_WAKE of {} bytes at {}: errno {}", length, static_cast<void*>(begin), errno);
+  if (ioctl(fd_, UFFDIO_WAKE, &range) == 0) return;
+  const int code = code_of_failure(fd_);
+  HF_CHECK(false, "UFFDIO_WAKE of {} bytes at {}: errno {}", length, static_cast<void*>(begin), code);
 }
 
 std::size_t Userfaultfd::read(std::span<Touch> touches) const {

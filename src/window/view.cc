@@ -120,7 +120,9 @@ int View::put_shared(std::byte* at, std::size_t length, Pfn pfn) {
     const auto offset = static_cast<off_t>(pfn.bytes());
     void* const mapped =
         device::sanitizer::map_over(where, length, protection(), MAP_SHARED | MAP_FIXED, device_.fd(), offset);
-    return mapped == MAP_FAILED ? errno : 0;
+    const int code = mapped == MAP_FAILED ? errno : 0;
+    device_.identity().check(device_.name());  // before anybody can touch it
+    return code;
   };
   if (!watches_device_) {
     // Every page is tracked: the kernel may fill it at will.
