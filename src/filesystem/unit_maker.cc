@@ -70,7 +70,8 @@ std::optional<Run> run_of(const Inode& inode, PageIndex first, PageCount count) 
 void make_unit(Inode& inode, PageIndex first) {
   UnitMaker& maker = inode.core.units();
   if (!maker.possible()) return;
-  // Inside a Hold the blocks stay the file's: nobody else's are moved.
+  // Inside a Hold the blocks stay the file's, or in quarantine: nobody else's are moved. Test:
+  // Units.ABlockIsNobodyElsesWhileAUnitIsMade.
   const auto hold = mapping::Hold::try_enter(inode.mapping, {first, first + kOrder2M.pages()});
   if (!hold) return;
   const std::optional<Run> run = run_of(inode, first, kOrder2M.pages());

@@ -6,12 +6,15 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/fault_point.h"
 #include "filesystem/core.h"
 #include "support/hugetlb.h"
+#include "support/mark_stop.h"
 #include "support/skip.h"
 #include "support/smaps.h"
+#include "support/task.h"
 #include "support/window_bed.h"
 
 namespace holdfast::test {
@@ -108,6 +111,13 @@ TEST_P(EveryUnit, IsMappedByOneEntry) {
   if (lies.carrier != 0 && !kernel_makes_units()) HF_SKIP_CAPABILITY("collapse", "the kernel makes no units");
   EXPECT_EQ(lies.carrier, attempts.refused_busy * kUnit) << "all others were made";
   EXPECT_EQ(mapped_large(window.bytes()), lies.in_2m) << "what is said is so";
+  std::uint64_t large_extents = 0;
+  const std::vector<ExtentInfo> extents = file.extents().value();
+  for (const ExtentInfo& extent : extents) {
+    if (extent.unit_max == kUnit) large_extents += extent.length;
+    EXPECT_LE(extent.unit_max, kUnit) << "this carrier has no larger ones";
+  }
+  EXPECT_GE(large_extents, kFile - lost);
 }
 
 std::string name_of(const testing::TestParamInfo<Case>& info) {
@@ -200,6 +210,23 @@ TEST_F(Units, ARefusalIsCountedAndNobodysError) {
   window.populate(0, 8 * MiB).value();
   EXPECT_EQ(fs().unit_statistics().attempts.made, 4U) << "what was refused is asked for again";
   EXPECT_EQ(mapped_large(window.bytes()), 8 * MiB);
+}
+
+// Either/or of the maker and a break: inside its hold the blocks stay the file's, or in quarantine.
+TEST_F(Units, ABlockIsNobodyElsesWhileAUnitIsMade) {
+  if (!kernel_makes_units()) HF_SKIP_CAPABILITY("collapse", "the kernel makes no units");
+  open_pool(Carriage::tmpfs_file, 64 * MiB);
+  File file = make_file("/a", "");
+  MarkStop stop("units.make");
+  Task<int> maker([&file] { return file.allocate(0, 4 * MiB).has_value() ? 0 : 1; });
+  if (fs().core().device().geometry().makes_units)
+    HF_SKIP_CAPABILITY("small-tmpfs", "this tmpfs makes units by itself");
+  ASSERT_TRUE(stop.wait_until_stopped());
+  file.truncate(0, {.on_pinned = OnPinned::detach}).value();
+  EXPECT_EQ(fs().space().quarantined, kUnit);
+  stop.go_on();
+  EXPECT_EQ(maker.get(), 0);
+  EXPECT_EQ(fs().space().quarantined, 0U);
 }
 
 TEST_F(Units, SmallFilesPayNothing) {
