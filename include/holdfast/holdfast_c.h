@@ -28,6 +28,7 @@ typedef struct hf_mapped hf_mapped;
 #define HF_FOREVER INT64_MAX
 
 enum hf_page_size { HF_PAGE_4K = 0, HF_PAGE_2M = 1, HF_PAGE_1G = 2 };
+enum hf_units { HF_UNITS_MAKE = 0, HF_UNITS_AS_THEY_COME = 1 };
 enum hf_access { HF_READ = 0, HF_WRITE = 1 };
 enum hf_serve_faults { HF_SERVE_THREAD = 0, HF_SERVE_IN_THREAD = 1 };
 enum hf_faults { HF_FAULTS_FULL = 0, HF_FAULTS_USER_MODE = 1, HF_FAULTS_IN_THREAD = 2, HF_FAULTS_NONE = 3 };
@@ -120,6 +121,12 @@ typedef struct hf_pin_options {
   const char* purpose; /* copied once per distinct text and kept for the life of the process */
 } hf_pin_options;
 
+/* NULL stands for {0, HF_UNITS_MAKE}. */
+typedef struct hf_mount_options {
+  int32_t read_only;
+  int32_t units; /* enum hf_units */
+} hf_mount_options;
+
 /* NULL stands for {HF_WRITE, 0, HF_SERVE_THREAD}. */
 typedef struct hf_map_options {
   int32_t access;   /* enum hf_access */
@@ -141,6 +148,7 @@ int hf_format(hf_device* device, uint64_t cluster, const char* label, int force)
 
 /* Takes the device, also when it fails. */
 int hf_mount(hf_device* device, int read_only, hf_filesystem** out);
+int hf_mount_with(hf_device* device, const hf_mount_options* options, hf_filesystem** out);
 /* Commits and closes the pool; on failure it stays mounted and the handle stays good. After success the handle is
  * still to be freed. */
 int hf_unmount(hf_filesystem* filesystem, int64_t deadline_ns);

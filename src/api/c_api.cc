@@ -167,9 +167,18 @@ int hf_format(hf_device* device, uint64_t cluster, const char* label, int force)
   });
 }
 
+static_assert(HF_UNITS_AS_THEY_COME == static_cast<int>(holdfast::Units::as_they_come));
 int hf_mount(hf_device* device, int read_only, hf_filesystem** out) {
-  const int code = handle_of(
-      out, [&] { return holdfast::Filesystem::mount(std::move(device->device), {.read_only = read_only != 0}); });
+  const hf_mount_options options{read_only, HF_UNITS_MAKE};
+  return hf_mount_with(device, &options, out);
+}
+int hf_mount_with(hf_device* device, const hf_mount_options* options, hf_filesystem** out) {
+  holdfast::MountOptions wanted;
+  if (options != nullptr) {
+    wanted.read_only = options->read_only != 0;
+    wanted.units = static_cast<holdfast::Units>(options->units);
+  }
+  const int code = handle_of(out, [&] { return holdfast::Filesystem::mount(std::move(device->device), wanted); });
   delete device;
   return code;
 }

@@ -144,8 +144,7 @@ class File:
 
     def map(self, length):
         mapped = c.c_void_p()
-        self.library.call("hf_map", self.handle, c.c_uint64(0), c.c_uint64(length), c.c_int(1), c.c_int(0),
-                          c.byref(mapped))
+        self.library.call("hf_map", self.handle, c.c_uint64(0), c.c_uint64(length), None, c.byref(mapped))
         return Mapped(self.library, mapped, length)
 
     def pin(self, offset, length, purpose=b"accept"):

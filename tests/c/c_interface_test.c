@@ -26,7 +26,10 @@ static hf_filesystem* mount_fresh(void) {
   hf_filesystem* filesystem = NULL;
   EXPECT(hf_device_memory(UINT64_C(64) << 20, HF_PAGE_4K, &device) == 0);
   EXPECT(hf_format(device, 0, "c", 0) == 0);
-  EXPECT(hf_mount(device, 0, &filesystem) == 0);
+  {
+    const hf_mount_options options = {0, HF_UNITS_AS_THEY_COME};
+    EXPECT(hf_mount_with(device, &options, &filesystem) == 0);
+  }
   return filesystem;
 }
 
@@ -81,6 +84,15 @@ static void pins(hf_filesystem* filesystem) {
     EXPECT(hf_truncate(file, 8192, NULL) == 0);
     EXPECT(hf_map(file, 1, 4096, NULL, &mapped) == EINVAL);
     EXPECT(hf_map(file, 0, 8192, &in_thread, &mapped) == 0);
+    {
+      hf_unit_statistics statistics;
+      hf_unit_report report;
+      EXPECT(hf_units_of_file(file, &report) == 0);
+      EXPECT(report.file_end + report.holes + report.in_2m + report.carrier <= 8192 && report.untouched == 0);
+      EXPECT(hf_unit_statistics_of(filesystem, &statistics) == 0);
+      EXPECT(statistics.failed == 0);
+      EXPECT(statistics.windows.window_edge + statistics.windows.untouched != 0);
+    }
     EXPECT(hf_mapped_faults(mapped) == HF_FAULTS_IN_THREAD || hf_mapped_faults(mapped) == HF_FAULTS_NONE);
     ((char*)hf_mapped_address(mapped))[5000] = 'w';
     EXPECT(hf_read(file, 5000, &byte, 1, &done) == 0 && done == 1 && byte == 'w');
