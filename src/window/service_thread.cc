@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -24,6 +25,8 @@ bool start_service_thread(const char* name, std::function<void()> body) {
   try {
     std::thread([name, body = std::move(body)] {
       pthread_setname_np(pthread_self(), name);
+      // Its heap is there before it is needed: at the limit of mappings there is none to be had.
+      delete new std::string(4096, ' ');
       body();
     }).detach();
   } catch (const std::system_error&) {

@@ -15,6 +15,7 @@
 #include "device/address_space.h"
 #include "device/describe.h"
 #include "device/sanitizer.h"
+#include "window/mapping_reserve.h"
 #include "window/past_end.h"
 
 namespace holdfast::window {
@@ -61,6 +62,9 @@ std::size_t mappings_limit() {
 
 Result<std::shared_ptr<View>> View::create(FileWindows& file, device::Device& device, const Userfaultfd* faults,
                                            PageRange pages, Access access) {
+  if (!fill_mapping_reserve()) {
+    return Error(ENOMEM, device.name(), "the process has too many mappings for a window", "raise vm.max_map_count");
+  }
   const std::uint64_t grain = device.geometry().page_bytes;
   const std::size_t alignment = std::max<std::size_t>(grain, 2 * MiB);
   const std::size_t length = pages.count().bytes();
@@ -177,7 +181,8 @@ int View::put(PageRange range, Piece piece) {
 
 Status View::show(PageRange range, Piece piece) {
   if (range.empty()) return {};
-  int code = mappings_in_use() + 2 > mappings_limit() && published_ ? ENOMEM : 0;
+  const bool too_near = published_ && (mappings_in_use() + 2 > mappings_limit() || !fill_mapping_reserve());
+  int code = too_near ? ENOMEM : 0;
   if (code == 0) code = put(range, piece);
   if (code != 0) {
     return Error(code, device_.name(),
@@ -214,9 +219,17 @@ void View::zap(PageRange range) {
 
 void View::must_show(PageRange range, Piece piece) {
   if (put(range, piece) != 0) {
-    // At the limit of mappings. A bus error is not what the program expects, but nothing of another file is shown.
-    piece = {Shows::past_end, {}};
-    HF_CHECK(put(range, piece) == 0, "a window of {} cannot be taken away", device_.name());
+    spend_mapping_reserve();
+    if (put(range, piece) != 0) {
+      // A bus error is not what the program expects, but nothing of another file is shown. Whole pieces are replaced
+      // one by one: that needs no mapping more than there are.
+      piece = {Shows::past_end, {}};
+      range = {pieces_.find(range.first).range.first, pieces_.find(range.end - PageCount(1)).range.end};
+      HF_CHECK(put(range, piece) == 0, "a window of {} cannot be taken away", device_.name());
+    }
+    note(range, piece);
+    fill_mapping_reserve();
+    return;
   }
   note(range, piece);
 }

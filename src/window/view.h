@@ -68,7 +68,8 @@ class View : public std::enable_shared_from_this<View> {
   // Makes the range, whole grains, show something else. ENOMEM: the limit of mappings, or of memory; then it shows what
   // it did, or in part already the new.
   Status show(PageRange range, Piece piece);
-  // The same without regard to the limit that show() keeps; what cannot be shown becomes a bus error.
+  // The same without regard to the limit that show() keeps, out of the reserve of mappings; what cannot be shown even
+  // so becomes a bus error, in whole pieces.
   void must_show(PageRange range, Piece piece);
   // Removes translations. What is shown stays, but for device memory that is not watched: that becomes `absent`.
   // Without faults it does nothing: there the windows of blocks that leave are replaced before the blocks go.
