@@ -7,6 +7,8 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
+#include <cstring>
 
 #include "base/scheduler.h"
 
@@ -22,10 +24,17 @@ class Atomic {
 
   T load(std::memory_order order) const noexcept {
     scheduler::before_access(&value_, scheduler::AccessKind::load);
+#if defined(HOLDFAST_SCHEDULER) && HOLDFAST_SCHEDULER
+    if (std::uint64_t bits = 0; scheduler::own_store(&value_, bits)) return from_bits(bits);
+#endif
     return value_.load(order);
   }
   void store(T value, std::memory_order order) noexcept {
-    scheduler::before_access(&value_, scheduler::AccessKind::store);
+    const bool at_once = order == std::memory_order_seq_cst;
+    scheduler::before_access(&value_, at_once ? scheduler::AccessKind::update : scheduler::AccessKind::store);
+#if defined(HOLDFAST_SCHEDULER) && HOLDFAST_SCHEDULER
+    if (!at_once && scheduler::hold_back(&value_, to_bits(value), commit)) return;
+#endif
     value_.store(value, order);
   }
   T exchange(T value, std::memory_order order) noexcept {
@@ -61,6 +70,23 @@ class Atomic {
   std::atomic<T>& word() noexcept { return value_; }
 
  private:
+#if defined(HOLDFAST_SCHEDULER) && HOLDFAST_SCHEDULER
+  static_assert(sizeof(T) <= sizeof(std::uint64_t));
+  static std::uint64_t to_bits(T value) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof value);
+    return bits;
+  }
+  static T from_bits(std::uint64_t bits) {
+    T value{};
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+  }
+  static void commit(void* word, std::uint64_t bits) {
+    static_cast<std::atomic<T>*>(word)->store(from_bits(bits), std::memory_order_seq_cst);
+  }
+#endif
+
   std::atomic<T> value_;
 };
 

@@ -8,6 +8,7 @@
 #include <shared_mutex>
 
 #include "base/lock_rank.h"
+#include "base/scheduler.h"
 
 #if defined(__clang__)
 #define HF_ANNOTATE(x) __attribute__((x))
@@ -49,26 +50,32 @@ class HF_CAPABILITY("mutex") Mutex {
 
   void lock() HF_ACQUIRE() {
     lock_order::acquiring(this, rank_, false);
-    mutex_.lock();
+    take();
   }
   // Never waits.
   bool try_lock() HF_ANNOTATE(try_acquire_capability(true)) {
+    scheduler::before_access(&mutex_, scheduler::AccessKind::lock);
     if (!mutex_.try_lock()) return false;
     lock_order::acquiring(this, rank_, false);
     return true;
   }
   void lock_second_of_rank() HF_ACQUIRE() {
     lock_order::acquiring(this, rank_, true);
-    mutex_.lock();
+    take();
   }
   void unlock() HF_RELEASE() {
     lock_order::released(this);
     mutex_.unlock();
+    scheduler::unlocked(mutex_);
   }
   // For code that took the mutex in a way the static analysis cannot follow (several inodes at once).
   void assert_held() const HF_ANNOTATE(assert_capability(this)) {}
 
  private:
+  void take() {
+    if (!scheduler::lock(mutex_)) mutex_.lock();
+  }
+
   std::mutex mutex_;
   const LockRank rank_;
 };

@@ -45,9 +45,14 @@ bool Parker::take_token() {
 ParkOutcome Parker::park(Deadline deadline) {
   HF_DEBUG_CHECK(!epoch::inside(), "a thread sleeps inside an epoch, and no memory can be reclaimed meanwhile");
   if (take_token()) return ParkOutcome::unparked;
-  if (scheduler::run_wait(&state_)) {
-    static_cast<void>(take_token());
-    return ParkOutcome::unparked;
+  switch (scheduler::run_wait(state_.word(), kToken, !deadline.is_never())) {
+    case scheduler::WaitOutcome::token:
+      static_cast<void>(take_token());
+      return ParkOutcome::unparked;
+    case scheduler::WaitOutcome::timed_out:
+      return ParkOutcome::timed_out;
+    case scheduler::WaitOutcome::not_controlled:
+      break;
   }
   for (;;) {
     std::uint32_t expected = kNothing;

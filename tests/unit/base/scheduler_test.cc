@@ -19,10 +19,15 @@ struct Recorder final : scheduler::Scheduler {
   void before_access(const void* word, scheduler::AccessKind kind) override {
     if (word == watched) kinds.push_back(kind);
   }
-  bool run_wait(const void* /*word*/) override {
+  bool hold_back(void* /*word*/, std::uint64_t /*bits*/, scheduler::CommitStore /*commit*/) override { return false; }
+  bool own_store(const void* /*word*/, std::uint64_t& /*bits*/) override { return false; }
+  scheduler::WaitOutcome run_wait(const std::atomic<std::uint32_t>& /*word*/, std::uint32_t /*token*/,
+                                  bool /*bounded*/) override {
     ++waits;
-    return true;
+    return scheduler::WaitOutcome::token;
   }
+  bool lock(std::mutex& /*mutex*/) override { return false; }
+  void unlocked(std::mutex& /*mutex*/) override {}
   const void* watched = nullptr;
   std::vector<scheduler::AccessKind> kinds;
   int waits = 0;
@@ -49,7 +54,8 @@ TEST(Scheduler, SeesEveryAccessAndWait) {
 
 TEST(Scheduler, IsNotThereWithoutItsBuild) {
   static_assert(sizeof(Atomic<std::uint32_t>) == sizeof(std::atomic<std::uint32_t>));
-  EXPECT_FALSE(scheduler::run_wait(nullptr));
+  const std::atomic<std::uint32_t> word{0};
+  EXPECT_EQ(scheduler::run_wait(word, 1, false), scheduler::WaitOutcome::not_controlled);
 }
 
 #endif

@@ -1,0 +1,55 @@
+# The protocol's small programs under every schedule: the sources of base, pagemap, mapping and layout once more,
+# compiled with the scheduler's seam; and the same with each of the known bugs in tests/explore/bugs, which must be
+# found.
+
+file(GLOB protocol_sources CONFIGURE_DEPENDS
+     "${PROJECT_SOURCE_DIR}/src/base/*.cc" "${PROJECT_SOURCE_DIR}/src/pagemap/*.cc"
+     "${PROJECT_SOURCE_DIR}/src/mapping/*.cc" "${PROJECT_SOURCE_DIR}/src/layout/*.cc" "${PROJECT_SOURCE_DIR}/src/sim/*.cc")
+file(GLOB explore_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/explore/*.cc")
+file(GLOB bugs CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/explore/bugs/*.bug")
+
+# Archives: an object with a bug in it is linked first, and its namesake stays out.
+add_library(explore_parts STATIC ${protocol_sources} ${explore_sources})
+target_compile_definitions(explore_parts PUBLIC HOLDFAST_SCHEDULER=1)
+target_include_directories(explore_parts PUBLIC "${PROJECT_SOURCE_DIR}/tests")
+target_link_libraries(explore_parts PUBLIC hf_flags hf_include fmt::fmt Threads::Threads)
+
+function(holdfast_add_explorer name)
+  add_executable(${name} ${ARGN})
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
+  target_link_libraries(${name} PRIVATE explore_parts)
+  # main() and the programs come from the archive.
+  target_link_options(${name} PRIVATE LINKER:--undefined=main)
+endfunction()
+
+file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/seeded/empty.cc" "")
+holdfast_add_explorer(explore "${CMAKE_CURRENT_BINARY_DIR}/seeded/empty.cc")
+file(STRINGS "${PROJECT_SOURCE_DIR}/tests/explore/programs.cc" lines REGEX "program<[A-Za-z]+>\\(\"")
+foreach(line IN LISTS lines)
+  string(REGEX REPLACE ".*program<[A-Za-z]+>\\(\"([a-z-]+)\".*" "\\1" program "${line}")
+  add_test(NAME explore/${program} COMMAND explore ${program})
+  set_tests_properties(explore/${program} PROPERTIES TIMEOUT 300 LABELS explore)
+endforeach()
+
+foreach(bug IN LISTS bugs)
+  get_filename_component(name "${bug}" NAME_WE)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${bug}")
+  execute_process(COMMAND python3 "${PROJECT_SOURCE_DIR}/tools/seed-bug" --names "${bug}"
+                  OUTPUT_VARIABLE words OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  separate_arguments(words)
+  list(POP_FRONT words program)
+  set(folder "${CMAKE_CURRENT_BINARY_DIR}/seeded/${name}")
+  set(sources ${words})
+  list(TRANSFORM sources PREPEND "${folder}/")
+  list(TRANSFORM words PREPEND "${PROJECT_SOURCE_DIR}/")
+  file(GLOB headers "${PROJECT_SOURCE_DIR}/src/pagemap/*.h" "${PROJECT_SOURCE_DIR}/src/mapping/*.h")
+  add_custom_command(OUTPUT ${sources}
+                     COMMAND python3 "${PROJECT_SOURCE_DIR}/tools/seed-bug" "${bug}" "${folder}"
+                     COMMAND "${CMAKE_COMMAND}" -E touch ${sources}
+                     DEPENDS "${bug}" ${words} ${headers} "${PROJECT_SOURCE_DIR}/tools/seed-bug" VERBATIM)
+  holdfast_add_explorer(explore_${name} ${sources})
+  target_include_directories(explore_${name} BEFORE PRIVATE "${folder}/src")
+  add_test(NAME explore/finds/${name} COMMAND explore_${name} ${program})
+  set_tests_properties(explore/finds/${name} PROPERTIES TIMEOUT 300 LABELS explore
+                                                        PASS_REGULAR_EXPRESSION "found after [0-9]+ schedules")
+endforeach()

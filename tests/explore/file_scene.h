@@ -1,0 +1,149 @@
+// What the programs share: two files on one small device, with a shadow of what must hold. Only one thread runs at a
+// time and turns change at protocol accesses alone, so plain variables beside them are exact.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "base/epoch.h"
+#include "layout/break.h"
+#include "mapping/hold.h"
+#include "mapping/mapping.h"
+#include "pagemap/pagemap.h"
+#include "sim/explorer.h"
+
+namespace holdfast::explore {
+
+using layout::Break;
+using layout::BreakOptions;
+using mapping::Mapping;
+using mapping::PinnedRun;
+using PinOutcome = Mapping::PinOutcome;
+using sim::expect;
+using Threads = std::vector<std::function<void()>>;
+
+class SilentOwner final : public pagemap::PageOwner {
+ public:
+  void last_put(Pfn /*first*/, Order /*order*/) noexcept override { ++puts; }
+  int puts = 0;
+};
+
+class FileScene : public sim::Scene {
+ public:
+  static constexpr std::uint64_t kPages = 1536;
+
+  FileScene() {
+    file_ = std::make_unique<Mapping>(*map_, owner_, pagemap::FileKey{1, 11});
+    other_ = std::make_unique<Mapping>(*map_, owner_, pagemap::FileKey{1, 12});
+  }
+  ~FileScene() override {
+    clear(*file_);
+    clear(*other_);
+    file_.reset();
+    other_.reset();
+    expect(map_->references() == 0, "P3: a page is in use though nobody has it");
+  }
+  void after() override {
+    for (const Mapping* const file : {file_.get(), other_.get()}) {
+      if (const std::optional<std::string> broken = file->check()) sim::fail(*broken);
+    }
+  }
+
+ protected:
+  static constexpr PageRange pages_at(std::uint64_t first, std::uint64_t count = 1) {
+    return {PageIndex(first), PageIndex(first + count)};
+  }
+  // Aligned with its index for every order.
+  static constexpr Pfn page_of(std::uint64_t index) { return Pfn(index + 512); }
+
+  void insert(Mapping& file, std::uint64_t index, Pfn pfn, Order order = kOrder4K) {
+    const auto hold = mapping::Hold::enter(file, {PageIndex(index), PageIndex(index) + order.pages()}, Deadline());
+    expect(hold && file.insert(PageIndex(index), pfn, order, Deadline()).has_value(), "an insert failed");
+  }
+  void insert(std::uint64_t index, Order order = kOrder4K) { insert(*file_, index, page_of(index), order); }
+
+  // As a fault or a slow pin does it: only what the file owns is inserted. False: it is not the file's any more.
+  bool fault(std::uint64_t index) {
+    const auto hold = mapping::Hold::enter(*file_, pages_at(index), Deadline());
+    if (!hold || gone_.at(index)) return false;
+    return file_->insert(PageIndex(index), page_of(index), kOrder4K, Deadline()).has_value();
+  }
+
+  // --- holders ---
+  PinOutcome pin(std::uint64_t index, PinnedRun& run) {
+    const epoch::Guard guard;
+    const PinOutcome outcome = file_->try_pin_unit(PageIndex(index), run).outcome;
+    if (outcome == PinOutcome::pinned) note_pinned(index);
+    return outcome;
+  }
+  // An access, so that others may run while the page is pinned.
+  void use(std::uint64_t index) {
+    static_cast<void>(map_->read(page_of(index), kOrder4K));
+    expect(!freed_.at(index), "S1: a page was freed while it is pinned");
+  }
+  void unpin(std::uint64_t index, const PinnedRun& run) {
+    use(index);
+    --holders_.at(index);
+    mapping::unpin(*map_, run);
+  }
+  void note_pinned(std::uint64_t index) {
+    ++holders_.at(index);
+    expect(!freed_.at(index), "S1: a page is pinned that was freed");
+  }
+  void pin_and_unpin(std::uint64_t index) {
+    PinnedRun run;
+    if (pin(index, run) == PinOutcome::pinned) unpin(index, run);
+  }
+
+  // --- removers ---
+  void free_page(std::uint64_t index) {
+    expect(holders_.at(index) == 0, "S1: a page is freed that somebody has pinned");
+    freed_.at(index) = true;
+  }
+  // What truncate does, once it has the range to itself. The error of stage 1, or 0.
+  int take_away(PageRange range, const BreakOptions& options = {}) {
+    Result<Break> one = Break::wait(*file_, range, options);
+    if (!one) return one.error().code();
+    for (;;) {
+      if (std::optional<layout::Commit> commit = one->commit()) {
+        for (PageIndex at = range.first; at < range.end; at += PageCount(1)) {
+          const bool busy = !commit->busy(at, page_of(at.raw()), PageCount(1)).empty();
+          if (!busy) free_page(at.raw());
+          gone_.at(at.raw()) = true;
+        }
+        commit->remove_entries();
+        return 0;
+      }
+      if (const Status again = one->again_wait(); !again) return again.error().code();
+    }
+  }
+  // Pages that left the file: nothing of it may name them.
+  void expect_untracked(std::uint64_t index) {
+    expect(!gone_.at(index) || !file_->lookup(PageIndex(index)).tracks(), "a page that left the file is tracked by it");
+  }
+
+  SilentOwner owner_;
+  std::unique_ptr<pagemap::PageMap> map_ = pagemap::PageMap::create(PageCount(kPages), nullptr).value();
+  std::unique_ptr<Mapping> file_;
+  std::unique_ptr<Mapping> other_;
+  std::array<int, 8> holders_{};
+  std::array<bool, 8> freed_{};
+  std::array<bool, 8> gone_{};
+
+ private:
+  static void clear(Mapping& file) {
+    static_cast<void>(file.zap({PageIndex(0), kEndOfFile}));
+    file.remove({PageIndex(0), kEndOfFile});
+  }
+};
+
+// A program whose threads are lambdas over a scene.
+template <typename SceneType>
+sim::Program program(const char* name, const char* about, unsigned preemptions = 3) {
+  return {name, about, [] { return std::make_unique<SceneType>(); }, preemptions};
+}
+
+const std::vector<sim::Program>& programs();
+
+}  // namespace holdfast::explore

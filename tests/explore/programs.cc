@@ -1,0 +1,319 @@
+// The programs: two or three threads over pins, faults, breaks, entry locks, units and the end of a device.
+#include <cerrno>
+
+#include "base/wait_queue.h"
+#include "explore/file_scene.h"
+
+namespace holdfast::explore {
+namespace {
+
+struct PinAndBreak final : FileScene {
+  PinAndBreak() { insert(0); }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); }, [this] { expect(take_away(pages_at(0)) == 0, "the break failed"); }};
+  }
+  void after() override {
+    FileScene::after();
+    expect(freed_[0], "the page was not freed");
+  }
+};
+
+struct TwoPinsAndBreak final : FileScene {
+  TwoPinsAndBreak() { insert(0); }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); }, [this] { pin_and_unpin(0); },
+            [this] { expect(take_away(pages_at(0)) == 0, "the break failed"); }};
+  }
+};
+
+// The entry of another file keeps the page tracked: only the second look at the entry tells the pin that it came late.
+struct PinAndBreakOfASharedPage final : FileScene {
+  PinAndBreakOfASharedPage() {
+    insert(*other_, 5, page_of(0));
+    insert(0);
+  }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); }, [this] { static_cast<void>(take_away(pages_at(0))); }};
+  }
+  // The other file still has the page: it is not free, but no pin through this file may be left on it.
+  void after() override {
+    FileScene::after();
+    expect(map_->read(page_of(0), kOrder4K).pins() == 0, "a count is left behind");
+  }
+};
+
+struct BatchAndBreak final : FileScene {
+  BatchAndBreak() {
+    insert(0);
+    insert(1);
+  }
+  Threads threads() override {
+    return {[this] {
+              std::vector<PinnedRun> runs;
+              const epoch::Guard guard;
+              if (file_->try_pin(pages_at(0, 2), runs).outcome != PinOutcome::pinned) return;
+              note_pinned(0);
+              note_pinned(1);
+              use(1);
+              --holders_[0];
+              --holders_[1];
+              for (const PinnedRun& run : runs) mapping::unpin(*map_, run);
+            },
+            [this] { expect(take_away(pages_at(1)) == 0, "the break failed"); }};
+  }
+};
+
+// The same beside a zap that marks nothing.
+struct BatchAndZap final : FileScene {
+  BatchAndZap() {
+    for (std::uint64_t page = 0; page < 2; ++page) {
+      insert(*other_, 5 + page, page_of(page));
+      insert(page);
+    }
+  }
+  Threads threads() override {
+    return {[this] {
+              std::vector<PinnedRun> runs;
+              const epoch::Guard guard;
+              if (file_->try_pin(pages_at(0, 2), runs).outcome != PinOutcome::pinned) return;
+              note_pinned(1);
+              use(1);
+              --holders_[1];
+              for (const PinnedRun& run : runs) mapping::unpin(*map_, run);
+            },
+            [this] {
+              if (!file_->zap(pages_at(1))) {
+                free_page(1);
+                file_->remove(pages_at(1));
+              }
+            }};
+  }
+};
+
+struct HolderAndBreak final : FileScene {
+  HolderAndBreak() {
+    insert(0);
+    static_cast<void>(pin(0, run_));
+  }
+  Threads threads() override {
+    return {[this] { unpin(0, run_); }, [this] { expect(take_away(pages_at(0)) == 0, "the break failed"); }};
+  }
+  PinnedRun run_;
+};
+
+// While a break waits for the pin, another thread faults on the page, and the holder pins a neighbour.
+struct FaultsWhileABreakWaits final : FileScene {
+  FaultsWhileABreakWaits() {
+    insert(0);
+    insert(1);
+    static_cast<void>(pin(0, run_));
+  }
+  Threads threads() override {
+    return {[this] {
+              pin_and_unpin(1);
+              unpin(0, run_);
+            },
+            [this] { static_cast<void>(fault(0)); },
+            [this] { expect(take_away(pages_at(0)) == 0, "the break failed"); }};
+  }
+  void after() override {
+    FileScene::after();
+    expect_untracked(0);
+  }
+  PinnedRun run_;
+};
+
+struct FaultAndBreak final : FileScene {
+  FaultAndBreak() { insert(0); }
+  Threads threads() override {
+    return {[this] { static_cast<void>(fault(0)); },
+            [this] { expect(take_away(pages_at(0)) == 0, "the break failed"); }};
+  }
+  void after() override {
+    FileScene::after();
+    expect_untracked(0);
+  }
+};
+
+// A break zaps and gives up, as it does where a page shared with another file turns out pinned; then the page is
+// touched and pinned again, beside another break.
+struct ZappedAndTouchedAgain final : FileScene {
+  ZappedAndTouchedAgain() {
+    insert(0);
+    static_cast<void>(file_->zap(pages_at(0)));
+  }
+  Threads threads() override {
+    return {[this] {
+              if (!fault(0)) return;
+              PinnedRun run;
+              const PinOutcome outcome = pin(0, run);
+              // In this order: a break that is over has taken the page away before.
+              const bool breaking = file_->active_break(pages_at(0)).has_value();
+              expect(outcome != PinOutcome::absent || breaking || gone_[0], "a page that was touched cannot be pinned");
+              if (outcome == PinOutcome::pinned) unpin(0, run);
+            },
+            [this] { expect(take_away(pages_at(0)) == 0, "the break failed"); }};
+  }
+};
+
+struct LockedEntryAndBreak final : FileScene {
+  LockedEntryAndBreak() {
+    insert(0);
+    insert(1);
+  }
+  Threads threads() override {
+    return {[this] {
+              const auto hold = mapping::Hold::enter(*file_, pages_at(0), Deadline());
+              if (!hold || gone_[0]) return;
+              static_cast<void>(file_->lock_entry(PageIndex(0), kOrder4K, Deadline()));
+            },
+            [this] {
+              // The walk alone: it may meet the lock, as there is no gate.
+              static_cast<void>(file_->zap(pages_at(0, 2)));
+              expect(!file_->lookup(PageIndex(0)).tracks() && !file_->lookup(PageIndex(1)).tracks(),
+                     "S7: a zap left an entry out");
+            }};
+  }
+};
+
+// The last unpin of a page that left its file, beside the next file that gets the page.
+struct LastUnpinAndNextOwner final : FileScene {
+  LastUnpinAndNextOwner() {
+    insert(0);
+    static_cast<void>(pin(0, run_));
+    static_cast<void>(file_->zap(pages_at(0)));
+    file_->remove(pages_at(0));
+  }
+  Threads threads() override {
+    return {[this] { unpin(0, run_); },
+            [this] {
+              const auto idle = [this] { return map_->announce_waiter(page_of(0), kOrder4K).pins() == 0; };
+              while (wait_until(&map_->count(page_of(0), kOrder4K), Deadline(), idle) != ParkOutcome::unparked) {
+              }
+              insert(*other_, 3, page_of(0));
+            }};
+  }
+  void after() override {
+    FileScene::after();
+    expect(owner_.puts == 1, "the last put was not told once");
+  }
+  PinnedRun run_;
+};
+
+struct TwoBreaks final : FileScene {
+  TwoBreaks() {
+    insert(0);
+    insert(1);
+    static_cast<void>(pin(1, run_));
+  }
+  Threads threads() override {
+    return {[this] { expect(take_away(pages_at(0, 2)) == 0, "the first break failed"); },
+            [this] { expect(take_away(pages_at(1)) == 0, "the second break failed"); }, [this] { unpin(1, run_); }};
+  }
+  PinnedRun run_;
+};
+
+struct BreakByFail final : FileScene {
+  BreakByFail() { insert(0); }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); },
+            [this] {
+              BreakOptions options;
+              options.on_pinned = OnPinned::fail;
+              const int code = take_away(pages_at(0), options);
+              expect(code == 0 || code == EBUSY, "a break by fail said something else");
+            }};
+  }
+};
+
+struct BreakByDetach final : FileScene {
+  BreakByDetach() { insert(0); }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); }, [this] { static_cast<void>(fault(0)); },
+            [this] {
+              BreakOptions options;
+              options.on_pinned = OnPinned::detach;
+              expect(take_away(pages_at(0), options) == 0, "a detach failed");
+            }};
+  }
+  void after() override {
+    FileScene::after();
+    expect_untracked(0);
+    expect(map_->read(page_of(0), kOrder4K).refcount() == 0, "a reference is left behind");
+  }
+};
+
+// The tree loses the leaf that a pin looks at, and the page is named at another index.
+struct PinAndMovedEntry final : FileScene {
+  PinAndMovedEntry() { insert(0); }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); },
+            [this] {
+              expect(take_away(pages_at(0)) == 0, "the break failed");
+              insert(*file_, 4096, page_of(0));
+            }};
+  }
+};
+
+// Blocks past the end of the file that nobody waits for: behind the closed gate, and only if nobody has them pinned.
+struct PinAndZap final : FileScene {
+  PinAndZap() {
+    insert(*other_, 5, page_of(0));  // tracked by another file, too: only the entry tells a pin that it is late
+    insert(0);
+  }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); },
+            [this] {
+              file_->close_gate(pages_at(0), Nanoseconds(0));
+              if (!file_->zap(pages_at(0))) {
+                free_page(0);
+                file_->remove(pages_at(0));
+              }
+              file_->open_gate(pages_at(0));
+            }};
+  }
+};
+
+struct InsertAndClose final : FileScene {
+  Threads threads() override {
+    return {[this] {
+              const auto hold = mapping::Hold::enter(*file_, pages_at(0), Deadline());
+              inserted_ = file_->insert(PageIndex(0), page_of(0), kOrder4K, Deadline()).has_value();
+              expect(!inserted_ || !drained_, "a page is tracked on a device that is gone");
+            },
+            [this] {
+              map_->close();
+              static_cast<void>(file_->zap(pages_at(0)));
+              drained_ = map_->references() == 0;
+            }};
+  }
+  bool inserted_ = false;
+  bool drained_ = false;
+};
+
+}  // namespace
+
+const std::vector<sim::Program>& programs() {
+  static const std::vector<sim::Program> all = {
+      program<PinAndBreak>("pin-break", "a pin and a break of its page"),
+      program<PinAndBreakOfASharedPage>("pin-break-shared", "the same of a page that another file names too"),
+      program<PinAndZap>("pin-zap", "a pin and a zap that waits for nobody"),
+      program<BatchAndBreak>("batch-break", "a pin of two pages and a break of the second"),
+      program<BatchAndZap>("batch-zap", "a pin of two pages and a zap of the second"),
+      program<HolderAndBreak>("unpin-break", "the unpin that a break waits for"),
+      program<FaultAndBreak>("fault-break", "a fault and a break of its page"),
+      program<ZappedAndTouchedAgain>("zap-fault-pin-break", "a zapped entry touched, pinned and broken", 2),
+      program<LockedEntryAndBreak>("lock-zap", "an entry's lock and a zap that meets it"),
+      program<LastUnpinAndNextOwner>("unpin-reuse", "the last unpin of a page and its next owner"),
+      program<BreakByFail>("pin-fail", "a pin and a break that does not wait"),
+      program<PinAndMovedEntry>("pin-move", "a pin and a page that moves to another index"),
+      program<InsertAndClose>("insert-close", "an insert and the end of the device"),
+      program<TwoPinsAndBreak>("pin-pin-break", "two pins and a break", 2),
+      program<FaultsWhileABreakWaits>("holder-fault-break", "faults and pins of neighbours while a break waits", 2),
+      program<TwoBreaks>("break-break-unpin", "two overlapping breaks and the unpin that both wait for", 1),
+      program<BreakByDetach>("pin-fault-detach", "a pin, a fault and a detach", 2),
+  };
+  return all;
+}
+
+}  // namespace holdfast::explore
