@@ -4,7 +4,7 @@
 
 file(GLOB protocol_sources CONFIGURE_DEPENDS
      "${PROJECT_SOURCE_DIR}/src/base/*.cc" "${PROJECT_SOURCE_DIR}/src/pagemap/*.cc"
-     "${PROJECT_SOURCE_DIR}/src/mapping/*.cc" "${PROJECT_SOURCE_DIR}/src/layout/*.cc" "${PROJECT_SOURCE_DIR}/src/sim/*.cc")
+     "${PROJECT_SOURCE_DIR}/src/mapping/*.cc" "${PROJECT_SOURCE_DIR}/src/layout/*.cc")
 file(GLOB explore_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/explore/*.cc")
 file(GLOB bugs CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/explore/bugs/*.bug")
 

@@ -1,7 +1,7 @@
 // The seam for a controlled scheduler: every protocol atomic, every lock and every wait passes here first.
 //
-// Without HOLDFAST_SCHEDULER the calls are empty. With it, a test installs a Scheduler (sim/explorer.h); threads that
-// it does not control pass through untouched.
+// Without HOLDFAST_SCHEDULER the calls are empty. With it, a test installs a Scheduler (tests/explore/explorer.h);
+// threads that it does not control pass through untouched.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,4 @@
-// Goal: no schedule of the protocol's small programs breaks it. Method: sim/explorer.h over the real code of base,
+// Goal: no schedule of the protocol's small programs breaks it. Method: explorer.h over the real code of base,
 // pagemap, mapping and layout.
 //
 //   explore [--preemptions N] [--delays N] [--schedules N] [--list] [PROGRAM...]
@@ -18,8 +18,7 @@
 
 namespace {
 
-using holdfast::explore::programs;
-using namespace holdfast::sim;
+using namespace holdfast::explore;
 
 struct Wish {
   Bounds bounds;

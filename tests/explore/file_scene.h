@@ -7,11 +7,11 @@
 #include <string>
 
 #include "base/epoch.h"
+#include "explorer.h"
 #include "layout/break.h"
 #include "mapping/hold.h"
 #include "mapping/mapping.h"
 #include "pagemap/pagemap.h"
-#include "sim/explorer.h"
 
 namespace holdfast::explore {
 
@@ -20,7 +20,7 @@ using layout::BreakOptions;
 using mapping::Mapping;
 using mapping::PinnedRun;
 using PinOutcome = Mapping::PinOutcome;
-using sim::expect;
+
 using Threads = std::vector<std::function<void()>>;
 
 class SilentOwner final : public pagemap::PageOwner {
@@ -29,7 +29,7 @@ class SilentOwner final : public pagemap::PageOwner {
   int puts = 0;
 };
 
-class FileScene : public sim::Scene {
+class FileScene : public Scene {
  public:
   static constexpr std::uint64_t kPages = 1536;
 
@@ -46,7 +46,7 @@ class FileScene : public sim::Scene {
   }
   void after() override {
     for (const Mapping* const file : {file_.get(), other_.get()}) {
-      if (const std::optional<std::string> broken = file->check()) sim::fail(*broken);
+      if (const std::optional<std::string> broken = file->check()) fail(*broken);
     }
   }
 
@@ -140,10 +140,10 @@ class FileScene : public sim::Scene {
 
 // A program whose threads are lambdas over a scene.
 template <typename SceneType>
-sim::Program program(const char* name, const char* about, unsigned preemptions = 3) {
+Program program(const char* name, const char* about, unsigned preemptions = 3) {
   return {name, about, [] { return std::make_unique<SceneType>(); }, preemptions};
 }
 
-const std::vector<sim::Program>& programs();
+const std::vector<Program>& programs();
 
 }  // namespace holdfast::explore

@@ -293,8 +293,8 @@ struct InsertAndClose final : FileScene {
 
 }  // namespace
 
-const std::vector<sim::Program>& programs() {
-  static const std::vector<sim::Program> all = {
+const std::vector<Program>& programs() {
+  static const std::vector<Program> all = {
       program<PinAndBreak>("pin-break", "a pin and a break of its page"),
       program<PinAndBreakOfASharedPage>("pin-break-shared", "the same of a page that another file names too"),
       program<PinAndZap>("pin-zap", "a pin and a zap that waits for nobody"),

@@ -53,7 +53,9 @@ class Run {
       while (storing_.load() > 0) change(window);
     });
     std::thread taker([this] {
-      while (storing_.load() > 0) take_up_blocks();
+      do {
+        take_up_blocks();
+      } while (storing_.load() > 0);
     });
     for (std::thread& storer : storers) storer.join();
     changer.join();

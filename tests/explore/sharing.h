@@ -14,7 +14,7 @@
 #include <unordered_map>
 #include <utility>
 
-namespace holdfast::sim {
+namespace holdfast::explore {
 
 class Sharing {
  public:
@@ -49,4 +49,4 @@ class Sharing {
   unsigned restarts_ = 0;
 };
 
-}  // namespace holdfast::sim
+}  // namespace holdfast::explore

@@ -1,4 +1,4 @@
-#include "sim/explorer.h"
+#include "explorer.h"
 
 #include <fmt/format.h>
 #include <pthread.h>
@@ -16,10 +16,10 @@
 
 #include "base/mark.h"
 #include "base/scheduler.h"
-#include "sim/choices.h"
-#include "sim/sharing.h"
+#include "explore/choices.h"
+#include "explore/sharing.h"
 
-namespace holdfast::sim {
+namespace holdfast::explore {
 namespace {
 
 using scheduler::AccessKind;
@@ -391,4 +391,4 @@ Findings explore(const Program& program, const Bounds& bounds) {
   return findings;
 }
 
-}  // namespace holdfast::sim
+}  // namespace holdfast::explore

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace holdfast::sim {
+namespace holdfast::explore {
 
 class Choices {
  public:
@@ -41,4 +41,4 @@ class Choices {
   std::size_t at_ = 0;
 };
 
-}  // namespace holdfast::sim
+}  // namespace holdfast::explore

@@ -24,7 +24,7 @@
 #include <string>
 #include <vector>
 
-namespace holdfast::sim {
+namespace holdfast::explore {
 
 // One run of a program: its state, its threads, and what must hold at the end. Checks call fail().
 class Scene {
@@ -65,4 +65,4 @@ inline void expect(bool holds, const char* what) {
   if (!holds) fail(what);
 }
 
-}  // namespace holdfast::sim
+}  // namespace holdfast::explore
