@@ -132,8 +132,8 @@ class File {
   // reach past the end of the file: what is there is shown once the file has grown. Nothing is allocated, unless
   // options.populate asks or there is no fault source (Window::faults). Blocks on the file's lock.
   // EBADF (not opened for reading, or for writing with write access), EACCES (not a regular file), EINVAL, EOVERFLOW,
-  // EROFS, ENOMEM (address space, or vm.max_map_count), EOPNOTSUPP (a carrier of large pages on which the file does not
-  // lie in whole ones; names the byte). With populate also ENOSPC, EIO. Nothing is left behind.
+  // EROFS, ENOMEM (address space, vm.max_map_count, or a thread), EMFILE, EOPNOTSUPP (a carrier of large pages on which
+  // the file does not lie in whole ones; names the byte). With populate also ENOSPC, EIO. Nothing is left behind.
   Result<Window> map(std::uint64_t offset, std::uint64_t length, const MapOptions& options = {});
 
   // --- durability: fsync(2), fdatasync(2) ---

@@ -188,7 +188,10 @@ Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file,
   const PageRange pages{page_holding(request.offset), page_after(round_up(request.offset + request.length, grain))};
   // A pool that nobody writes changes nothing: it needs no faults.
   const ServeFaults serve = window::can_be_watched(device) ? request.faults : ServeFaults::thread;
-  const window::Userfaultfd* const faults = inode.core.read_only() ? nullptr : window::fault_service(serve);
+  const window::Userfaultfd* faults = nullptr;
+  if (!inode.core.read_only()) {
+    HF_ASSIGN(faults, window::fault_service(serve));
+  }
   if (faults == nullptr) HF_TRY(fill_all(inode, pages, request.access));
   HF_ASSIGN(std::shared_ptr<window::View> view, add_view(inode, faults, pages, request.access));
   view->owner = file;

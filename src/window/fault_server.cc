@@ -105,22 +105,27 @@ bool serve_here(std::byte* address, bool write) {
   return true;
 }
 
-// nullptr: there is no userfaultfd, or no thread. What was started is kept for ever: its threads use it.
-Reader* start_reader(ServeFaults serve, Helper*& helper) {
-  std::unique_ptr<Userfaultfd> faults = Userfaultfd::open(serve);
-  if (faults == nullptr) return nullptr;
+const Userfaultfd* faults_of(const Reader* reader) { return reader == nullptr ? nullptr : &reader->faults(); }
+
+Error no_thread() { return {ENOMEM, "windows", "the thread that serves their faults cannot be started"}; }
+
+// nullptr: there is no userfaultfd. What was started is kept for ever: its threads use it.
+Result<Reader*> start_reader(ServeFaults serve, Helper*& helper) {
+  HF_ASSIGN(std::unique_ptr<Userfaultfd> faults, Userfaultfd::open(serve));
+  if (faults == nullptr) return static_cast<Reader*>(nullptr);
   if (helper == nullptr) {
     auto made = std::make_unique<Helper>();
-    if (!made->start()) return nullptr;
+    if (!made->start()) return no_thread();
     helper = made.release();
   }
   auto reader = std::make_unique<Reader>(std::move(faults), *helper);
-  return reader->start() ? reader.release() : nullptr;
+  if (!reader->start()) return no_thread();
+  return reader.release();
 }
 
 }  // namespace
 
-const Userfaultfd* fault_service(ServeFaults serve) {
+Result<const Userfaultfd*> fault_service(ServeFaults serve) {
   // The threads and the descriptors are the parent's: a child starts over.
   [[maybe_unused]] static const bool registered = [] {
     on_fork_in_child([] {
@@ -133,16 +138,20 @@ const Userfaultfd* fault_service(ServeFaults serve) {
   const MutexLock lock(starting());
   Services& mine = services();
   if (serve == ServeFaults::in_thread) {
-    if (!std::exchange(mine.tried_moves, true)) {
-      mine.moves = start_reader(ServeFaults::in_thread, mine.helper);
+    if (!mine.tried_moves) {
+      HF_ASSIGN(mine.moves, start_reader(ServeFaults::in_thread, mine.helper));
+      mine.tried_moves = true;
       // release: partner is the load in serve_here.
       helper_of_touchers.store(mine.helper, std::memory_order_release);
       if (mine.moves != nullptr) device::serve_bus_errors(serve_here);
     }
-    if (mine.moves != nullptr) return &mine.moves->faults();
+    if (mine.moves != nullptr) return faults_of(mine.moves);
   }
-  if (!std::exchange(mine.tried_touches, true)) mine.touches = start_reader(ServeFaults::thread, mine.helper);
-  return mine.touches == nullptr ? nullptr : &mine.touches->faults();
+  if (!mine.tried_touches) {
+    HF_ASSIGN(mine.touches, start_reader(ServeFaults::thread, mine.helper));
+    mine.tried_touches = true;
+  }
+  return faults_of(mine.touches);
 }
 
 }  // namespace holdfast::window

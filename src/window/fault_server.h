@@ -24,7 +24,7 @@
 namespace holdfast::window {
 
 // The userfaultfd of the process for windows served so, with its threads running. What cannot be served in thread is
-// served by threads; nullptr where there is no userfaultfd (or no thread can be started).
-const Userfaultfd* fault_service(ServeFaults serve);
+// served by threads; nullptr where there is no userfaultfd. EMFILE, ENFILE, ENOMEM: not now.
+Result<const Userfaultfd*> fault_service(ServeFaults serve);
 
 }  // namespace holdfast::window

@@ -55,8 +55,9 @@ bool agree(int fd, std::uint64_t features) {
 
 }  // namespace
 
-std::unique_ptr<Userfaultfd> Userfaultfd::open(ServeFaults serve) {
-  if (masked("uffd")) return nullptr;
+Result<std::unique_ptr<Userfaultfd>> Userfaultfd::open(ServeFaults serve) {
+  std::unique_ptr<Userfaultfd> none;
+  if (masked("uffd")) return none;
   for (const FaultSource source : {FaultSource::in_thread, FaultSource::full, FaultSource::user_mode}) {
     if ((source == FaultSource::in_thread) != (serve == ServeFaults::in_thread)) continue;
     if (source == FaultSource::full && masked("uffd-full")) continue;
@@ -65,6 +66,9 @@ std::unique_ptr<Userfaultfd> Userfaultfd::open(ServeFaults serve) {
       if (arms_untouched && masked("uffd-unpopulated")) continue;
       // A descriptor agrees on its features once.
       const int fd = open_descriptor(source);
+      if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
+        return Error(errno, "userfaultfd", "cannot be opened now");
+      }
       if (fd < 0) break;
       if (agree(fd, features | (arms_untouched ? kFeatureWpUnpopulated : 0))) {
         return std::unique_ptr<Userfaultfd>(new Userfaultfd(fd, source, arms_untouched));
@@ -72,7 +76,7 @@ std::unique_ptr<Userfaultfd> Userfaultfd::open(ServeFaults serve) {
       ::close(fd);
     }
   }
-  return nullptr;
+  return none;
 }
 
 Userfaultfd::~Userfaultfd() { ::close(fd_); }

@@ -19,6 +19,8 @@
 
 #include <holdfast/types.h>
 
+#include "base/result.h"
+
 namespace holdfast::window {
 
 // What a fault costs whom.
@@ -36,8 +38,9 @@ struct Touch {
 
 class Userfaultfd {
  public:
-  // nullptr: this process gets none (HOLDFAST_MASK=uffd, no permission, a kernel before 5.13).
-  static std::unique_ptr<Userfaultfd> open(ServeFaults serve);
+  // nullptr: this process gets none (HOLDFAST_MASK=uffd, no permission, a kernel before 5.13). EMFILE, ENFILE, ENOMEM:
+  // not now.
+  static Result<std::unique_ptr<Userfaultfd>> open(ServeFaults serve);
   ~Userfaultfd();
   Userfaultfd(const Userfaultfd&) = delete;
   Userfaultfd& operator=(const Userfaultfd&) = delete;

@@ -94,7 +94,7 @@ TEST_F(Hazards, ALateTranslationBehindTheEndFails) {
   const Window window = file.map(0, 64 * kPage, {.populate = true}).value();
   SKIP_WITHOUT_FAULTS(window);
   file.truncate(kPage).value();
-  EXPECT_NE(window::fault_service(ServeFaults::thread)->resume(window.data() + 32 * kPage, kPage, kPage), 0);
+  EXPECT_NE(window::fault_service(ServeFaults::thread).value()->resume(window.data() + 32 * kPage, kPage, kPage), 0);
   EXPECT_TRUE(dies_of_bus_error(window.data() + 32 * kPage));
 }
 

@@ -83,12 +83,12 @@ TEST_P(EveryUnit, IsMappedByOneEntry) {
   const auto& [carriage, way] = GetParam();
   std::optional<HugePages> pages;
   if (carriage == Carriage::hugetlb) {
-    pages.emplace(128);
+    pages.emplace(48);
     if (!pages->missing().empty()) HF_SKIP_CAPABILITY("hugetlb", pages->missing());
   }
-  open_pool(carriage, 256 * MiB);
-  File file = make(fs(), way, kFile);
   const bool large_pages = carriage == Carriage::hugetlb;
+  open_pool(carriage, large_pages ? 96 * MiB : 256 * MiB);
+  File file = make(fs(), way, kFile);
   // A file that begins small begins where small files lie: one unit of it is lost.
   const bool began_small = way == Way::appends_of_a_page || way == Way::long_appends;
   const std::uint64_t lost = began_small ? kUnit : 0;
