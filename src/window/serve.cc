@@ -74,10 +74,19 @@ FileWindows::Shown FileWindows::tracked_around(const View& view, PageIndex index
       return {large, pfn, device_.is_unit(pfn)};
     }
   }
+  if (view.grain() > PageCount(1)) {
+    // Whole or not at all. Behind the end of the file it has blocks, but nothing that could be tracked: whoever takes
+    // them away takes the translation first, entries or not (FileWindows::remove_translations).
+    const PageRange grain = grain_around(view, index);
+    const PageIndex end = std::max(index + PageCount(1), std::min(grain.end, source_.end()));
+    for (PageIndex at = grain.first; at < end; at += PageCount(1)) {
+      if (!tracked(at)) return {none, {}, false};
+    }
+    return {grain, place.pfn - (index - grain.first), false};
+  }
   PageRange part{index, index + PageCount(1)};
   while (part.first > run.first && tracked(part.first - PageCount(1))) part.first = part.first - PageCount(1);
   while (part.end < run.end && tracked(part.end)) part.end += PageCount(1);
-  if (part.count() < view.grain()) return {none, {}, false};
   return {part, place.pfn - (index - part.first), false};
 }
 
@@ -319,21 +328,27 @@ Result<PageRange> FileWindows::populate_part(View& view, PageIndex& at, PageInde
 }
 
 Status FileWindows::populate(View& view, PageRange range, bool fill) {
+  range = clip(round_out(range, view.grain()), view.pages());
   for (PageIndex at = range.first; at < range.end;) {
     Place place = source_.place(at);
     if (place.kind == Place::Kind::unknown) {
       HF_TRY(source_.learn(at));
       continue;
     }
-    if (place.kind == Place::Kind::past_end) break;
-    const PageRange unit = clip(unit_around(view, at), range);
-    const PageIndex alike = at + place.count;
-    const PageRange part = clip({at, fill ? std::max(alike, source_.end()) : alike}, unit);
+    const PageIndex end = source_.end();
+    if (place.kind == Place::Kind::past_end || at >= end) break;
+    const PageRange unit = clip(clip(unit_around(view, at), range), {at, end});
+    const PageRange part = clip({at, fill ? end : at + place.count}, unit);
     if (place.kind == Place::Kind::hole && !fill) {
       at = part.end;
       continue;
     }
-    HF_TRY(source_.track(part, fill ? Access::write : Access::read));
+    if (Status tracked = source_.track(part, fill ? Access::write : Access::read); !tracked) {
+      const Place now = source_.place(at);
+      const bool changed = source_.end() < part.end || now.kind != place.kind || now.count < place.count;
+      if (tracked.error().code() == ENXIO && changed) continue;  // cut short, or punched
+      return tracked;
+    }
     if (at == at.align_down(kOrder2M) && unit.count() == kOrder2M.pages()) source_.make_unit(at);
     const auto hold = mapping::Hold::enter(source_.mapping(), unit_around(view, at), Deadline::never());
     if (!hold) continue;

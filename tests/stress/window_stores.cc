@@ -8,6 +8,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <optional>
+#include <string>
+#include <tuple>
 
 #include "support/hugetlb.h"
 #include "support/random_stores.h"
@@ -22,38 +24,49 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-class WindowStores : public WindowBed, public ::testing::WithParamInterface<Carriage> {};
+using Case = std::tuple<Carriage, ServeFaults>;
+
+const char* to_string(ServeFaults faults) { return faults == ServeFaults::thread ? "thread" : "in_thread"; }
+
+class WindowStores : public WindowBed, public ::testing::WithParamInterface<Case> {};
 
 TEST_P(WindowStores, NoneIsLost) {
-  const bool huge = GetParam() == Carriage::hugetlb;
+  const auto [carriage, faults] = GetParam();
+  const bool huge = carriage == Carriage::hugetlb;
   std::optional<HugePages> pages;
   if (huge) {
     pages.emplace(64U);
     if (!pages->missing().empty()) HF_SKIP_CAPABILITY("hugetlb", pages->missing());
   }
-  open_pool(GetParam(), huge ? 128 * MiB : 64 * MiB);
+  open_pool(carriage, huge ? 128 * MiB : 64 * MiB);
   const std::uint64_t seed = from_environment("HOLDFAST_SEED", 1);
   const StoreMix mix{.seed = seed,
                      .page_bytes = grain(),
                      .pages = huge ? std::uint64_t{16} : std::uint64_t{4096},
                      .stores = from_environment("HOLDFAST_STORES", 10'000'000) / 2,
-                     .changes = from_environment("HOLDFAST_CHANGES", 40'000)};
+                     .changes = from_environment("HOLDFAST_CHANGES", 40'000),
+                     .faults = faults};
   const auto start = std::chrono::steady_clock::now();
   const StoreCount count = random_stores(fs(), mix);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   fmt::print(
-      "{}: {} stores in {:.1f} s, {} words compared, {} lost; {} changes ({} refused by a pin); {} bytes taken up "
+      "{}, served by {}: {} stores in {:.1f} s, {} words compared, {} lost; {} changes ({} refused by a pin); {} bytes "
+      "taken up "
       "by another file, {} wrong\n",
-      to_string(GetParam()), count.stores, took.count(), count.checked, count.lost, count.changes, count.refused,
-      count.reused, count.strayed);
+      to_string(carriage), to_string(faults), count.stores, took.count(), count.checked, count.lost, count.changes,
+      count.refused, count.reused, count.strayed);
   EXPECT_EQ(count.lost, 0U) << count.first_lost << ", seed " << seed;
   EXPECT_EQ(count.strayed, 0U) << "seed " << seed;
 }
 
 INSTANTIATE_TEST_SUITE_P(Carriers, WindowStores,
-                         ::testing::Values(Carriage::memory, Carriage::tmpfs_file, Carriage::disk_file,
-                                           Carriage::hugetlb),
-                         [](const auto& parameter) { return to_string(parameter.param); });
+                         ::testing::Combine(::testing::Values(Carriage::memory, Carriage::tmpfs_file,
+                                                              Carriage::disk_file, Carriage::hugetlb),
+                                            ::testing::Values(ServeFaults::thread, ServeFaults::in_thread)),
+                         [](const auto& parameter) {
+                           return std::string(to_string(std::get<0>(parameter.param))) + "_" +
+                                  to_string(std::get<1>(parameter.param));
+                         });
 
 }  // namespace
 }  // namespace holdfast::test
