@@ -43,9 +43,9 @@ TEST_P(WindowStores, NoneIsLost) {
   const StoreMix mix{.seed = seed,
                      .page_bytes = grain(),
                      .pages = huge ? std::uint64_t{16} : std::uint64_t{4096},
+                     .faults = faults,
                      .stores = from_environment("HOLDFAST_STORES", 10'000'000) / 2,
-                     .changes = from_environment("HOLDFAST_CHANGES", 40'000),
-                     .faults = faults};
+                     .changes = from_environment("HOLDFAST_CHANGES", 40'000)};
   const auto start = std::chrono::steady_clock::now();
   const StoreCount count = random_stores(fs(), mix);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;

@@ -299,8 +299,8 @@ TEST_P(Windows, NoStoreIsLost) {
   const StoreCount count = random_stores(fs(), {.seed = 1,
                                                 .page_bytes = grain(),
                                                 .pages = many(),
-                                                .changes = std::uint64_t{grain() > kPageBytes ? 1200U : 300U},
-                                                .faults = GetParam().faults});
+                                                .faults = GetParam().faults,
+                                                .changes = std::uint64_t{grain() > kPageBytes ? 1200U : 300U}});
   EXPECT_EQ(count.lost, 0U) << count.first_lost;
   EXPECT_EQ(count.strayed, 0U);
   EXPECT_GT(count.reused, 0U);
