@@ -111,7 +111,9 @@ bool Device::is_unit(Pfn first) const {
   if (parts_->backing == nullptr) return is_translated_as_unit(at(first)).value_or(geometry_.makes_units);
   const std::uint64_t chunk = first.bytes() / bytes;
   if (parts_->backing->unit(chunk) == Backing::Unit::unknown) {
-    parts_->backing->note_unit(chunk, is_translated_as_unit(at(first)).value_or(geometry_.makes_units));
+    const std::optional<bool> translated = is_translated_as_unit(at(first));
+    if (!translated) return geometry_.makes_units;  // nobody knows; another time perhaps
+    parts_->backing->note_unit(chunk, *translated);
   }
   return parts_->backing->unit(chunk) == Backing::Unit::whole;
 }

@@ -96,7 +96,7 @@ Result<Step> insert_held(Inode& inode, PageIndex& at, PageIndex end, Deadline de
     if (!inserted && inserted.error().code() == EAGAIN) return Step::again;
     if (!inserted) return Error(inserted.error());
     // `already_there` may be a page only: then the next attempt says where one is missing.
-    if (*inserted == Mapping::InsertOutcome::inserted) {
+    if (*inserted == Mapping::InsertOutcome::inserted || inode.mapping.lookup(at).order() >= kOrder2M) {
       at = unit_end;
       return Step::went_on;
     }

@@ -67,9 +67,10 @@ std::optional<Run> run_of(const Inode& inode, PageIndex first, PageCount count) 
   return run;
 }
 
-void make_unit(Inode& inode, PageIndex first) {
+namespace {
+
+void make_one(Inode& inode, PageIndex first) {
   UnitMaker& maker = inode.core.units();
-  if (!maker.possible()) return;
   // Inside a Hold the blocks stay the file's, or in quarantine: nobody else's are moved. Test:
   // Units.ABlockIsNobodyElsesWhileAUnitIsMade.
   const auto hold = mapping::Hold::try_enter(inode.mapping, {first, first + kOrder2M.pages()});
@@ -80,10 +81,16 @@ void make_unit(Inode& inode, PageIndex first) {
   maker.make(run->pfn);
 }
 
+}  // namespace
+
+void make_unit(Inode& inode, PageIndex first) {
+  if (inode.core.units().possible() && !has_windows_that_cannot_wait(inode)) make_one(inode, first);
+}
+
 void make_units(Inode& inode, PageRange range) {
   if (range.empty() || !inode.core.units().wanted() || has_windows_that_cannot_wait(inode)) return;
   for (PageIndex first = range.first.align_down(kOrder2M); first < range.end; first += kOrder2M.pages()) {
-    make_unit(inode, first);
+    make_one(inode, first);
   }
 }
 

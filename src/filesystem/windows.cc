@@ -212,6 +212,7 @@ void unmap(const std::shared_ptr<window::View>& view) {
   window::unlist_view(*view);
   view->close();
   view->file().remove(*view);
+  view->show_nothing();
   // The file may end here, on this thread. Nobody finds the view any more, so nobody reads `owner`.
   view->owner.reset();
 }

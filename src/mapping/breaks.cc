@@ -20,6 +20,15 @@ void Mapping::walk(PageRange range, Visit visit) {
   }
 }
 
+std::optional<Entry> Mapping::first_tracking(PageRange range) {
+  std::optional<Entry> found;
+  walk(range, [&found](PageIndex /*index*/, Entry entry) {
+    if (entry.tracks()) found = entry;
+    return !found;
+  });
+  return found;
+}
+
 // --- marks ---
 
 PageRange Mapping::rounded(PageRange range) const {

@@ -73,6 +73,9 @@ class Mapping {
     return entries_.load(index);
   }
 
+  // The first entry that tracks a page of the range. Takes the tree lock.
+  std::optional<Entry> first_tracking(PageRange range);
+
   // --- pins: lock-free ---
   enum class PinOutcome : std::uint8_t { pinned, absent, breaking, full };
   struct PinResult {

@@ -165,12 +165,17 @@ PageRange FileWindows::kept(const View& view, PageRange range) const {
 }
 
 void FileWindows::each_unit(const UnitVisitor& visit) const {
-  const MutexLock lock(lock_);
-  for (const View* const view : views_) {
+  std::vector<std::shared_ptr<const View>> views;
+  {
+    const MutexLock lock(lock_);
+    for (View* const view : views_) views.push_back(view->shared_from_this());
+  }
+  for (const auto& view : views) {
     const PageIndex end = std::min(view->pages().end, source_.end());
     for (PageIndex first = view->pages().first.align_down(kOrder2M); first < end; first += kOrder2M.pages()) {
       const PageRange unit{first, first + kOrder2M.pages()};
       const PageRange part = clip(unit, {view->pages().first, end});
+      const MutexLock lock(lock_);  // for each unit: faults wait for it
       visit(first, part.count().bytes(), shown_unit(*view, unit));
     }
   }
@@ -184,13 +189,9 @@ FileWindows::ShownUnit FileWindows::shown_unit(const View& view, PageRange unit)
     if (found.piece.shows == Shows::nothing) given_up = true;
   });
   if (given_up) return ShownUnit::edge;
-  bool tracked = false;
-  for (PageIndex at = unit.first; at < unit.end && !tracked; at += PageCount(1)) {
-    const mapping::Entry entry = source_.mapping().lookup(at);
-    if (entry.order() >= kOrder2M && entry.tracks()) return ShownUnit::of_blocks;
-    tracked = entry.tracks();
-  }
-  if (!tracked) return ShownUnit::untouched;
+  const std::optional<mapping::Entry> entry = source_.mapping().first_tracking(unit);
+  if (!entry) return ShownUnit::untouched;
+  if (entry->order() >= kOrder2M) return ShownUnit::of_blocks;
   return source_.whole_grain(unit.first, kOrder2M.pages()) ? ShownUnit::small_entries : ShownUnit::of_blocks;
 }
 

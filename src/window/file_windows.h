@@ -101,8 +101,9 @@ class FileWindows final : public mapping::TranslationRemover {
   Status leave_view(View& view, PageRange range) HF_REQUIRES(lock_);
   PageRange written_around(const View& view, PageIndex index) const;
   Shown tracked_around(const View& view, PageIndex index, PageRange run) const HF_REQUIRES(lock_);
-  // The caller is inside a Hold of the unit that is not overrun.
-  Installed install(View& view, PageIndex index, PageRange run) HF_REQUIRES(lock_);
+  // The caller is inside a Hold of the unit that is not overrun. `missing`: somewhere in what was tried.
+  Installed install(View& view, PageIndex index, PageRange run, PageRange& tried) HF_REQUIRES(lock_);
+  PageRange inside_file(PageRange grain) const;
   Status bring_memory(PageRange range);
   // Installs from `at` on until something has changed, or the carrier has no memory for the pages that it answers.
   Result<PageRange> populate_part(View& view, PageIndex& at, PageIndex end) HF_REQUIRES(lock_);

@@ -12,24 +12,11 @@
 #include "window/file_windows.h"
 
 namespace holdfast::window {
-namespace {
-
-PageRange grain_around(const View& view, PageIndex index) {
-  return round_out({index, index + PageCount(1)}, view.grain());
-}
-
-// What one Hold covers: the 2 MiB around a page, or the carrier's larger page.
-PageRange unit_around(const View& view, PageIndex index) {
-  return round_out({index, index + PageCount(1)}, std::max(view.grain(), kOrder2M.pages()));
-}
-
-}  // namespace
-
 // Pages around the index that are written and follow each other on the device; empty when the index itself is not
 // written.
 PageRange FileWindows::written_around(const View& view, PageIndex index) const {
   if (view.grain() > PageCount(1)) {
-    const PageRange grain = grain_around(view, index);
+    const PageRange grain = view.grain_around(index);
     const std::optional<FileSource::Grain> whole = source_.whole_grain(grain.first, view.grain());
     return whole && whole->written ? grain : PageRange{index, index};
   }
@@ -53,6 +40,11 @@ PageRange FileWindows::written_around(const View& view, PageIndex index) const {
   return run.contains(index) ? run : PageRange{index, index};
 }
 
+// A page of the carrier as far as the file reaches, at least its first page: what of it can be tracked.
+PageRange FileWindows::inside_file(PageRange grain) const {
+  return {grain.first, std::clamp(source_.end(), grain.first + PageCount(1), grain.end)};
+}
+
 // The part of the run around the index that entries track: only that may get translations. A unit of one entry that the
 // window shows whole is taken as such.
 FileWindows::Shown FileWindows::tracked_around(const View& view, PageIndex index, PageRange run) const {
@@ -65,9 +57,8 @@ FileWindows::Shown FileWindows::tracked_around(const View& view, PageIndex index
     return entry.tracks() &&
            entry.pfn() + (at - at.align_down(entry.order())) == Pfn(place.pfn.raw() + at.raw() - index.raw());
   };
-  if (!tracked(index)) return {none, {}, false};
-  const PageRange large = unit_around(view, index);
-  if (mapping.lookup(index).order().pages() >= large.count()) {
+  const PageRange large = view.unit_around(index);
+  if (tracked(index) && mapping.lookup(index).order().pages() >= large.count()) {
     const PageRange shown = view.pieces().find(index).range;
     if (shown.first <= large.first && large.end <= shown.end) {
       const Pfn pfn = place.pfn - (index - large.first);
@@ -77,20 +68,20 @@ FileWindows::Shown FileWindows::tracked_around(const View& view, PageIndex index
   if (view.grain() > PageCount(1)) {
     // Whole or not at all. Behind the end of the file it has blocks, but nothing that could be tracked: whoever takes
     // them away takes the translation first, entries or not (FileWindows::remove_translations).
-    const PageRange grain = grain_around(view, index);
-    const PageIndex end = std::max(index + PageCount(1), std::min(grain.end, source_.end()));
-    for (PageIndex at = grain.first; at < end; at += PageCount(1)) {
+    const PageRange grain = inside_file(view.grain_around(index));
+    for (PageIndex at = grain.first; at < grain.end; at += PageCount(1)) {
       if (!tracked(at)) return {none, {}, false};
     }
-    return {grain, place.pfn - (index - grain.first), false};
+    return {view.grain_around(index), place.pfn - (index - grain.first), false};
   }
+  if (!tracked(index)) return {none, {}, false};
   PageRange part{index, index + PageCount(1)};
   while (part.first > run.first && tracked(part.first - PageCount(1))) part.first = part.first - PageCount(1);
   while (part.end < run.end && tracked(part.end)) part.end += PageCount(1);
   return {part, place.pfn - (index - part.first), false};
 }
 
-FileWindows::Installed FileWindows::install(View& view, PageIndex index, PageRange run) {
+FileWindows::Installed FileWindows::install(View& view, PageIndex index, PageRange run, PageRange& tried) {
   const Pieces::Found shown = view.pieces().find(index);
   if (shown.piece.shows == Shows::nothing) return Installed::done;
   Shown part = tracked_around(view, index, run);
@@ -107,7 +98,7 @@ FileWindows::Installed FileWindows::install(View& view, PageIndex index, PageRan
   if (!part.as_unit && view.grain() == PageCount(1)) {
     part.range = clip(round_out({index, index + PageCount(1)}, kPagesAround), part.range);
   }
-  part.range = clip(part.range, shown.range);
+  tried = part.range = clip(part.range, shown.range);
   switch (const int code = view.install(part.range, part.as_unit); code) {
     case 0:
       HF_TRACE2(window_install, part.range.first.raw(), part.range.end.raw());
@@ -141,7 +132,7 @@ Status FileWindows::bring_memory(PageRange range) {
 bool FileWindows::try_serve(View& view, const Touch& touch, bool wait_for_lock) {
   if (touch.protection) return false;
   const PageIndex index = view.index_of(touch.address);
-  const auto hold = mapping::Hold::try_enter(source_.mapping(), unit_around(view, index));
+  const auto hold = mapping::Hold::try_enter(source_.mapping(), view.unit_around(index));
   if (!hold) return false;
   HF_MARK("window.try_serve");
   const PageRange run = written_around(view, index);
@@ -151,7 +142,8 @@ bool FileWindows::try_serve(View& view, const Touch& touch, bool wait_for_lock) 
   } else if (!lock_.try_lock()) {
     return false;
   }
-  const bool done = view.watches_device() && !hold->overrun() && install(view, index, run) == Installed::done;
+  PageRange tried;
+  const bool done = view.watches_device() && !hold->overrun() && install(view, index, run, tried) == Installed::done;
   lock_.unlock();
   return done;
 }
@@ -163,27 +155,26 @@ bool FileWindows::is_bus_error(const View& view, const std::byte* address) const
 
 // A detach may have left a copy of a page in the middle of a large one, say. Nothing smaller can be shown.
 Status FileWindows::check_grain(const View& view, PageIndex index) const {
-  if (view.grain() == PageCount(1) || source_.whole_grain(grain_around(view, index).first, view.grain())) return {};
+  if (view.grain() == PageCount(1) || source_.whole_grain(view.grain_around(index).first, view.grain())) return {};
   return Error(EOPNOTSUPP, device_.name(), "the file does not lie on whole pages of the carrier there");
 }
 
 // What is made present for a touch of the page: what the carrier maps at least; where it keeps a unit that the window
 // shows whole, that; else unwritten blocks around it. To write zeros to 2 MiB takes no longer than a second fault.
 PageRange FileWindows::wanted_for(const View& view, PageIndex index) const {
-  PageRange wanted = grain_around(view, index);
-  if (view.grain() == PageCount(1)) {
-    const PageRange unit = unit_around(view, index);
-    const bool shown = clip(unit, view.pages()) == unit;
-    const auto whole = shown ? source_.whole_grain(unit.first, unit.count()) : std::nullopt;
-    const Place place = source_.place(index);
-    if (whole && device_.is_unit(whole->pfn)) {
-      wanted = unit;
-    } else if (place.kind == Place::Kind::block) {
-      const PageRange around = clip(round_out(wanted, kPagesAround), view.pages());
-      wanted.end = std::min(index + place.count, around.end);
-      const Place before = source_.place(around.first);
-      if (before.kind == Place::Kind::block && around.first + before.count > index) wanted.first = around.first;
-    }
+  PageRange wanted = view.grain_around(index);
+  if (view.grain() > PageCount(1)) return inside_file(wanted);
+  const PageRange unit = view.unit_around(index);
+  const bool shown = clip(unit, view.pages()) == unit;
+  const auto whole = shown ? source_.whole_grain(unit.first, unit.count()) : std::nullopt;
+  const Place place = source_.place(index);
+  if (whole && device_.is_unit(whole->pfn)) {
+    wanted = unit;
+  } else if (place.kind == Place::Kind::block) {
+    const PageRange around = clip(round_out(wanted, kPagesAround), view.pages());
+    wanted.end = std::min(index + place.count, around.end);
+    const Place before = source_.place(around.first);
+    if (before.kind == Place::Kind::block && around.first + before.count > index) wanted.first = around.first;
   }
   return {wanted.first, std::max(index + PageCount(1), std::min(wanted.end, source_.end()))};
 }
@@ -194,17 +185,18 @@ Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
   HF_TRY(source_.track(wanted, access));
   HF_MARK("window.tracked");
   if (source_.place(index).kind == Place::Kind::block) HF_TRY(check_grain(view, index));
-  const auto hold = mapping::Hold::enter(source_.mapping(), unit_around(view, index), Deadline::never());
+  const auto hold = mapping::Hold::enter(source_.mapping(), view.unit_around(index), Deadline::never());
   if (!hold) return {};
   const PageRange run = written_around(view, index);
   if (run.empty()) return {};
   static_cast<void>(source_.try_track(run));
   Installed installed = Installed::changed;
+  PageRange tried;
   {
     const MutexLock lock(lock_);
     if (hold->overrun()) return {};
     refresh_view(view, run);
-    installed = install(view, index, run);
+    installed = install(view, index, run, tried);
     // It could not be shown (see refresh_view), or it changed.
     if (installed == Installed::changed && view.watches_device() &&
         view.pieces().find(index).piece.shows != Shows::shared) {
@@ -215,7 +207,7 @@ Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
     case Installed::done:
       return {};
     case Installed::missing:
-      HF_TRY(bring_memory(clip(round_out({index, index + PageCount(1)}, std::max(kPagesAround, view.grain())), run)));
+      HF_TRY(bring_memory(tried));
       break;
     case Installed::failed:
       return Error(EIO, device_.name(), "the memory cannot be shown");
@@ -255,7 +247,7 @@ void FileWindows::refuse(View& view, PageIndex index, Place::Kind found) {
   HF_TRACE1(window_refuse, index.raw());
   const bool given_up = view.pieces().find(index).piece.shows == Shows::nothing;
   if (given_up || source_.place(index).kind != found) return view.wake({index, index + PageCount(1)});
-  view.must_show(grain_around(view, index), {Shows::past_end, {}});
+  view.must_show(view.grain_around(index), {Shows::past_end, {}});
 }
 
 void FileWindows::serve(View& view, const Touch& touch) {
@@ -286,7 +278,8 @@ void FileWindows::serve(View& view, const Touch& touch) {
         std::this_thread::yield();
         continue;
       case ENXIO:  // it shrank, or became a hole, meanwhile; a large page that has holes cannot be shown
-        if (view.grain() > PageCount(1) && source_.place(index).kind == place.kind) {
+        if (view.grain() > PageCount(1) && source_.place(index).kind == place.kind &&
+            !source_.whole_grain(view.grain_around(index).first, view.grain())) {
           return refuse(view, index, place.kind);
         }
         continue;
@@ -297,71 +290,6 @@ void FileWindows::serve(View& view, const Touch& touch) {
         return refuse(view, index, place.kind);
     }
   }
-}
-
-Result<PageRange> FileWindows::populate_part(View& view, PageIndex& at, PageIndex end) {
-  while (at < end) {
-    const PageRange part{at, end};
-    const Pieces::Found shown = view.pieces().find(at);
-    if (shown.piece.shows == Shows::nothing) {
-      at = std::min(shown.range.end, end);
-      continue;
-    }
-    if (shown.piece.shows == Shows::past_end) return Error(ENOMEM, device_.name(), "the window cannot change");
-    HF_TRY(check_grain(view, at));
-    const Shown run = tracked_around(view, at, clip(part, shown.range));
-    if (run.range.empty()) break;  // changed: from the top
-    if (!view.watches_device()) {
-      view.must_show(run.range, {Shows::shared, run.pfn});
-    } else if (shown.piece.shows != Shows::shared) {
-      break;
-    } else if (const int code = view.install(clip(run.range, shown.range), run.as_unit); code == EFAULT) {
-      return run.range;
-    } else if (code == EAGAIN) {
-      break;
-    } else if (code != 0) {
-      return Error(code, device_.name(), "translations cannot be made");
-    }
-    at = run.range.end;
-  }
-  return PageRange{at, at};
-}
-
-Status FileWindows::populate(View& view, PageRange range, bool fill) {
-  range = clip(round_out(range, view.grain()), view.pages());
-  for (PageIndex at = range.first; at < range.end;) {
-    Place place = source_.place(at);
-    if (place.kind == Place::Kind::unknown) {
-      HF_TRY(source_.learn(at));
-      continue;
-    }
-    const PageIndex end = source_.end();
-    if (place.kind == Place::Kind::past_end || at >= end) break;
-    const PageRange unit = clip(clip(unit_around(view, at), range), {at, end});
-    const PageRange part = clip({at, fill ? end : at + place.count}, unit);
-    if (place.kind == Place::Kind::hole && !fill) {
-      at = part.end;
-      continue;
-    }
-    if (Status tracked = source_.track(part, fill ? Access::write : Access::read); !tracked) {
-      const Place now = source_.place(at);
-      const bool changed = source_.end() < part.end || now.kind != place.kind || now.count < place.count;
-      if (tracked.error().code() == ENXIO && changed) continue;  // cut short, or punched
-      return tracked;
-    }
-    if (at == at.align_down(kOrder2M) && unit.count() == kOrder2M.pages()) source_.make_unit(at);
-    const auto hold = mapping::Hold::enter(source_.mapping(), unit_around(view, at), Deadline::never());
-    if (!hold) continue;
-    PageRange missing;
-    {
-      const MutexLock lock(lock_);
-      if (hold->overrun()) continue;
-      refresh_view(view, part);
-      HF_ASSIGN(missing, populate_part(view, at, part.end));
-    }
-    HF_TRY(bring_memory(missing));
-  }
-  return {};
 }
 
 }  // namespace holdfast::window

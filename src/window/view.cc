@@ -98,6 +98,14 @@ View::~View() {
   if (generation_ == fork_generation()) device::unmap(begin_, length());
 }
 
+void View::show_nothing() {
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  // One mapping in place of all: the limit of mappings cannot be met. Should memory fail, a shorter way is left.
+  if (device::sanitizer::map_over(begin_, length(), PROT_NONE, kFlags, -1, 0) == MAP_FAILED) {
+    drop_translations(begin_, length());
+  }
+}
+
 int View::protection() const { return access_ == Access::write ? PROT_READ | PROT_WRITE : PROT_READ; }
 
 // Prepares a mapping elsewhere and moves it onto its place: until then nobody can touch it, afterwards it is whole.

@@ -9,6 +9,7 @@
 // count; all four sequentially consistent. Test: ViewLife.ServersAndCloseSeeEachOther.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -59,6 +60,11 @@ class View : public std::enable_shared_from_this<View> {
   bool served_in_thread() const { return faults_ != nullptr && faults_->source() == FaultSource::in_thread; }
   // The smallest part that can be changed: 4 KiB, or the carrier's page.
   PageCount grain() const { return grain_; }
+  PageRange grain_around(PageIndex index) const { return round_out({index, index + PageCount(1)}, grain_); }
+  // What one Hold covers: the 2 MiB around a page, or the carrier's larger page.
+  PageRange unit_around(PageIndex index) const {
+    return round_out({index, index + PageCount(1)}, std::max(grain_, kOrder2M.pages()));
+  }
 
   const Pieces& pieces() const { return pieces_; }
   // What shows device memory of the range, out to whole grains.
@@ -100,6 +106,8 @@ class View : public std::enable_shared_from_this<View> {
   };
   // Waits for those in service (bounded: they wait for a gate at most).
   void close();
+  // After that: the addresses stay taken as long as somebody has the view, but show no memory that is the file's.
+  void show_nothing();
 
  private:
   View(FileWindows& file, device::Device& device, const Userfaultfd* faults, PageRange pages, Access access,

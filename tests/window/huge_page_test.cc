@@ -11,10 +11,14 @@
 #include <string>
 #include <vector>
 
+#include "filesystem/windows.h"
+#include "mapping/hold.h"
 #include "support/hugetlb.h"
 #include "support/skip.h"
 #include "support/smaps.h"
+#include "support/task.h"
 #include "support/window_bed.h"
+#include "window/registry.h"
 
 namespace holdfast::test {
 namespace {
@@ -164,6 +168,46 @@ TEST_F(HugePageWindows, ATruncateIntoAShownPageZeroesAndKeeps) {
 }
 
 // A unit of which only a part has blocks cannot be shown: that is said, or a bus error, and never an endless fault.
+// An entry is there already, and the touch is of bytes behind the end: nobody's, but of a page that the file has.
+TEST_F(HugePageWindows, BehindTheEndOfAPinnedPageIsNoBusError) {
+  open();
+  File file = settled("/a", pattern(3 * MiB));
+  const Pin pin = file.pin(kPage, 1).value();
+  for (const ServeFaults faults : {ServeFaults::thread, ServeFaults::in_thread}) {
+    Window window = file.map(0, 2 * kPage, {.faults = faults}).value();
+    EXPECT_EQ(window.data()[kPage + kPage - 1], std::byte{0});
+    EXPECT_EQ(text(window, kPage, MiB), pattern(3 * MiB).substr(kPage, MiB));
+    window.populate(kPage + 4 * KiB, kPage - 4 * KiB).value();
+  }
+}
+
+// Breaks that end inside a page leave small entries in it, which end where the file does. The page is shown all the
+// same, whoever touches it.
+TEST_F(HugePageWindows, ALastPageOfSmallEntriesIsShown) {
+  open();
+  File file = settled("/a", pattern(3 * MiB));
+  const Window window = file.map(0, 2 * kPage).value();
+  if (window.faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "windows take no faults");
+  mapping::Mapping& entries = filesystem::file_of(*window::find_and_keep_view(window.data())).inode->mapping;
+  const std::vector<ExtentInfo> extents = file.extents().value();
+  const auto last = std::find_if(extents.begin(), extents.end(), [](const ExtentInfo& one) {
+    return one.offset <= kPage && kPage < one.offset + one.length;
+  });
+  const Pfn first = Pfn((last->device_offset + (kPage - last->offset)) / kPageBytes);
+  for (std::uint64_t page = 0; page < 128; ++page) {
+    const PageIndex index(kPage / kPageBytes + page);
+    const auto hold = mapping::Hold::enter(entries, {index, index + PageCount(1)}, Deadline::never());
+    ASSERT_TRUE(entries.insert(index, first + PageCount(page), kOrder4K, Deadline::never()));
+  }
+  Task touch([&] {
+    window.data()[kPage + 10] = std::byte{'s'};
+    return std::to_integer<int>(window.data()[kPage + MiB - 1]);
+  });
+  EXPECT_EQ(touch.get(), pattern(3 * MiB).back());
+  EXPECT_EQ(contents(file, kPage + 10, 1), "s");
+  EXPECT_EQ(window.data()[2 * kPage - 1], std::byte{0});
+}
+
 TEST_F(HugePageWindows, APartOfAPageIsRefused) {
   open();
   File file = make_file("/a", "");
