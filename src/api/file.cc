@@ -175,13 +175,16 @@ Status File::set_times(TimeStamp accessed, TimeStamp modified) {
 Result<std::vector<std::string>> File::list_attributes() const { return filesystem::list_extended(*impl_->inode); }
 
 Result<std::string> File::attribute(std::string_view name) const {
-  return filesystem::get_extended(*impl_->inode, name);
+  return filesystem::get_extended(*impl_->inode, api::own(name));
 }
 
 Status File::set_attribute(std::string_view name, std::string_view value) {
-  return filesystem::set_extended(*impl_->inode, name, value, filesystem::Format::AttributeMode::set);
+  return filesystem::set_extended(*impl_->inode, api::own(name), api::own(value),
+                                  filesystem::Format::AttributeMode::set);
 }
 
-Status File::remove_attribute(std::string_view name) { return filesystem::remove_extended(*impl_->inode, name); }
+Status File::remove_attribute(std::string_view name) {
+  return filesystem::remove_extended(*impl_->inode, api::own(name));
+}
 
 }  // namespace holdfast

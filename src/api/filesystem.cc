@@ -26,10 +26,10 @@ using filesystem::LastLink;
 
 Result<InodeRef> find(Core& core, std::string_view path, Follow follow) {
   HF_TRY(core.usable());
-  return filesystem::walk(core, path, follow == Follow::yes ? LastLink::follow : LastLink::keep);
+  return filesystem::walk(core, api::own(path), follow == Follow::yes ? LastLink::follow : LastLink::keep);
 }
 
-Status create_named(Core& core, std::string_view path, const filesystem::NewInode& what) {
+Status create_named(Core& core, const std::string& path, const filesystem::NewInode& what) {
   HF_TRY(core.writable());
   HF_ASSIGN(const filesystem::Parent parent, filesystem::walk_to_parent(core, path));
   const Result<InodeRef> created = filesystem::create(core, parent, what, path);
@@ -59,7 +59,7 @@ Result<File> Filesystem::open(std::string_view path, Open flags, std::uint32_t p
                                   .truncate = has(flags, Open::truncate),
                                   .no_follow = has(flags, Open::no_follow),
                                   .permissions = permissions};
-  HF_ASSIGN(std::shared_ptr<filesystem::OpenFile> file, filesystem::open(core_, path, mode));
+  HF_ASSIGN(std::shared_ptr<filesystem::OpenFile> file, filesystem::open(core_, api::own(path), mode));
   return File(std::move(file));
 }
 
@@ -68,8 +68,9 @@ Result<File> Filesystem::open_unnamed(std::uint32_t permissions) {
   return File(std::move(file));
 }
 
-Status Filesystem::link_unnamed(const File& file, std::string_view path) {
-  if (file.impl()->core != core_) return Error(EXDEV, std::string(path), "the file belongs to another pool");
+Status Filesystem::link_unnamed(const File& file, std::string_view path_of_caller) {
+  const std::string path = api::own(path_of_caller);
+  if (file.impl()->core != core_) return Error(EXDEV, path, "the file belongs to another pool");
   HF_TRY(core_->writable());
   HF_ASSIGN(const filesystem::Parent parent, filesystem::walk_to_parent(*core_, path));
   HF_TRY(filesystem::add_link(*core_, *file.impl()->inode, parent, path));
@@ -82,16 +83,19 @@ Result<Stat> Filesystem::stat(std::string_view path, Follow follow) const {
   return api::to_stat(filesystem::raw(inode->number), filesystem::attributes_of(*inode));
 }
 
-Status Filesystem::unlink(std::string_view path) { return filesystem::unlink(*core_, path); }
-Status Filesystem::remove_directory(std::string_view path) { return filesystem::remove_directory(*core_, path); }
+Status Filesystem::unlink(std::string_view path) { return filesystem::unlink(*core_, api::own(path)); }
+Status Filesystem::remove_directory(std::string_view path) {
+  return filesystem::remove_directory(*core_, api::own(path));
+}
 
 static_assert(static_cast<int>(Rename::exchange) == static_cast<int>(filesystem::RenameMode::exchange));
 
 Status Filesystem::rename(std::string_view from, std::string_view to, Rename mode) {
-  return filesystem::rename(*core_, from, to, static_cast<filesystem::RenameMode>(mode));
+  return filesystem::rename(*core_, api::own(from), api::own(to), static_cast<filesystem::RenameMode>(mode));
 }
 
-Status Filesystem::link(std::string_view existing, std::string_view path) {
+Status Filesystem::link(std::string_view existing, std::string_view path_of_caller) {
+  const std::string path = api::own(path_of_caller);
   HF_TRY(core_->writable());
   HF_ASSIGN(const InodeRef inode, find(*core_, existing, Follow::no));
   HF_ASSIGN(const filesystem::Parent parent, filesystem::walk_to_parent(*core_, path));
@@ -104,8 +108,9 @@ Status Filesystem::link(std::string_view existing, std::string_view path) {
 Status Filesystem::symlink(std::string_view target, std::string_view path) {
   if (target.empty()) return Error(ENOENT, std::string(path), "a symbolic link needs a target");
   if (target.size() >= filesystem::kPathBytesMax) return Error(ENAMETOOLONG, std::string(path), "");
-  return create_named(*core_, path,
-                      {.type = filesystem::FileType::symlink, .permissions = 0777, .symlink_target = target});
+  const std::string own_target = api::own(target);
+  return create_named(*core_, api::own(path),
+                      {.type = filesystem::FileType::symlink, .permissions = 0777, .symlink_target = own_target});
 }
 
 Result<std::string> Filesystem::read_symlink(std::string_view path) const {
@@ -118,7 +123,7 @@ Status Filesystem::make_node(std::string_view path, const NodeOptions& options) 
   if (options.kind == FileKind::directory || options.kind == FileKind::symlink) {
     return Error(EINVAL, std::string(path), "directories and symbolic links are made otherwise");
   }
-  return create_named(*core_, path,
+  return create_named(*core_, api::own(path),
                       {.type = api::to_internal(options.kind),
                        .permissions = options.permissions,
                        .device_major = options.device_major,
@@ -126,7 +131,7 @@ Status Filesystem::make_node(std::string_view path, const NodeOptions& options) 
 }
 
 Status Filesystem::make_directory(std::string_view path, std::uint32_t permissions) {
-  return create_named(*core_, path, {.type = filesystem::FileType::directory, .permissions = permissions});
+  return create_named(*core_, api::own(path), {.type = filesystem::FileType::directory, .permissions = permissions});
 }
 
 Status Filesystem::list(std::string_view path, const std::function<bool(const DirectoryEntry&)>& visit) const {
@@ -175,17 +180,17 @@ Result<std::vector<std::string>> Filesystem::list_attributes(std::string_view pa
 
 Result<std::string> Filesystem::attribute(std::string_view path, std::string_view name, Follow follow) const {
   HF_ASSIGN(const InodeRef inode, find(*core_, path, follow));
-  return filesystem::get_extended(*inode, name);
+  return filesystem::get_extended(*inode, api::own(name));
 }
 
 Status Filesystem::set_attribute(std::string_view path, std::string_view name, std::string_view value, Follow follow) {
   HF_ASSIGN(const InodeRef inode, find(*core_, path, follow));
-  return filesystem::set_extended(*inode, name, value, filesystem::Format::AttributeMode::set);
+  return filesystem::set_extended(*inode, api::own(name), api::own(value), filesystem::Format::AttributeMode::set);
 }
 
 Status Filesystem::remove_attribute(std::string_view path, std::string_view name, Follow follow) {
   HF_ASSIGN(const InodeRef inode, find(*core_, path, follow));
-  return filesystem::remove_extended(*inode, name);
+  return filesystem::remove_extended(*inode, api::own(name));
 }
 
 Result<std::vector<Pin>> Filesystem::pin_many(std::span<const PinRange> ranges, const PinOptions& options) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "filesystem/window_memory.h"
+
 namespace holdfast::filesystem {
 namespace {
 
@@ -100,6 +102,7 @@ Result<std::string> get_extended(Inode& inode, std::string_view name) {
 }
 
 Status set_extended(Inode& inode, std::string_view name, std::string_view value, Format::AttributeMode mode) {
+  HF_DEBUG_CHECK(!in_windows(name) && !in_windows(value), "an attribute in a window is read under a lock");
   return change_extended(inode, true, [&](Format& format, Handle& handle) {
     return format.set_attribute(handle, inode.number, name, value, mode);
   });

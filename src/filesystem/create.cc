@@ -7,6 +7,7 @@
 
 #include "filesystem/inode_locks.h"
 #include "filesystem/links.h"
+#include "filesystem/window_memory.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -32,6 +33,7 @@ Attributes initial_attributes(const NewInode& what, const Attributes* parent) {
 
 Status fill(Core& core, Handle& handle, InodeNumber number, InodeNumber parent, const NewInode& what) {
   if (what.type == FileType::directory) return core.format().make_directory(handle, number, parent);
+  HF_DEBUG_CHECK(!in_windows(what.symlink_target), "a link's target in a window is read under a lock");
   if (what.type == FileType::symlink) return core.format().write_symlink(handle, number, what.symlink_target);
   return {};
 }

@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "filesystem/window_memory.h"
+
 namespace holdfast::filesystem {
 namespace {
 
@@ -29,7 +31,9 @@ bool only_slashes(std::string_view rest) { return rest.find_first_not_of('/') ==
 // The state of one walk: where it stands and what is left, symbolic links expanded as they come.
 class Walk {
  public:
-  Walk(Core& core, std::string_view path) : core_(core), path_(path) {}
+  Walk(Core& core, std::string_view path) : core_(core), path_(path) {
+    HF_DEBUG_CHECK(!in_windows(path), "a path in a window is read under a lock");
+  }
 
   // Walks until the path is used up, or until its last component when `stop_before_last`.
   Status run(LastLink last, bool stop_before_last) {

@@ -78,9 +78,9 @@ Purpose Purpose::intern(std::string_view text) {
   // Never freed: a report may show the text after the pin is gone.
   static Mutex mutex(LockRank::leaf);
   static auto* const texts = new std::set<std::string, std::less<>>;
+  const std::string own(text);  // before the lock: it may lie in a window
   const MutexLock lock(mutex);
-  auto found = texts->find(text);
-  if (found == texts->end()) found = texts->emplace(text).first;
+  const auto found = texts->insert(own).first;
   return Purpose(found->c_str());
 }
 

@@ -128,9 +128,17 @@ bool in_windows(std::span<const iovec> pieces) {
     return false;
   }
   const epoch::Guard guard;
-  return std::any_of(pieces.begin(), pieces.end(), [](const iovec& piece) {
-    return piece.iov_len > 0 && window::find_view_in(piece.iov_base, piece.iov_len) != nullptr;
-  });
+  const auto shown = [](const void* memory, std::size_t length) {
+    return length > 0 && window::find_view_in(memory, length) != nullptr;
+  };
+  return shown(pieces.data(), pieces.size_bytes()) ||
+         std::any_of(pieces.begin(), pieces.end(),
+                     [&shown](const iovec& piece) { return shown(piece.iov_base, piece.iov_len); });
+}
+
+bool in_windows(std::string_view text) {
+  const iovec piece{const_cast<char*>(text.data()), text.size()};  // NOLINT: only asked where it lies
+  return in_windows({&piece, 1});
 }
 
 Result<std::size_t> read_to_windows(Inode& inode, std::uint64_t offset, std::span<const iovec> into) {

@@ -170,6 +170,52 @@ TEST_P(Buffers, ABreakThatWaitsForTheCallerIsPassed) {
   EXPECT_EQ(punch.get(), 0);
 }
 
+// Each touch of the text needs the lock of the file that the call changes: its block is there, and not written.
+TEST_P(Buffers, TextMayLieInAWindowOfTheSameFile) {
+  const std::uint64_t apart = std::max<std::uint64_t>(grain(), 64 * KiB);  // more than one fault brings
+  file().allocate(0, 20 * apart).value();
+  const Window window = map(file(), 0, 20 * apart).value();
+  std::uint64_t at = 5 * apart - 3;
+  // A place for the text, of which a part is an unwritten block still.
+  const auto place = [&](const std::string& text) {
+    at += apart;
+    std::memcpy(window.data() + at, text.data(), std::min<std::size_t>(text.size(), 3));
+    if (text.size() > 3) write(file(), at + 3, text.substr(3));
+    return std::string_view(reinterpret_cast<const char*>(window.data() + at), text.size());
+  };
+  // Zeros out of blocks that nobody wrote.
+  const std::string_view zeros(reinterpret_cast<const char*>(window.data() + 4 * apart), 100);
+  EXPECT_EQ(code_of(file().set_attribute("user.zeros", zeros)), 0);
+  EXPECT_EQ(file().attribute("user.zeros").value(), std::string(100, '\0'));
+  const std::string_view name = place("user.name");
+  EXPECT_EQ(code_of(file().set_attribute(name, place("value"))), 0);
+  EXPECT_EQ(file().attribute(name).value(), "value");
+  EXPECT_EQ(code_of(file().remove_attribute(name)), 0);
+  const std::string_view path = place("/directory");
+  EXPECT_EQ(code_of(fs().make_directory(path)), 0);
+  EXPECT_EQ(code_of(fs().rename(path, place("/other"))), 0);
+  EXPECT_EQ(code_of(fs().symlink(place("/target/of/the/link"), place("/link"))), 0);
+  EXPECT_EQ(fs().read_symlink(place("/link")).value(), "/target/of/the/link");
+  EXPECT_EQ(code_of(fs().link(place("/a"), place("/c"))), 0);
+  EXPECT_EQ(code_of(fs().unlink(place("/c"))), 0);
+  EXPECT_EQ(code_of(fs().remove_directory(place("/other"))), 0);
+}
+
+// The list of the pieces is read while the file is held.
+TEST_P(Buffers, TheListOfThemMayLieInAWindow) {
+  write(other(), 0, pattern(4 * grain()));
+  const Window window = map(other(), 0, 4 * grain()).value();
+  std::string first(5, '.');
+  std::string second(7, '.');
+  const iovec list[] = {{first.data(), first.size()}, {second.data(), second.size()}};
+  std::memcpy(window.data() + 2 * grain() - sizeof(iovec), list, sizeof(list));
+  const std::span<const iovec> there(reinterpret_cast<const iovec*>(window.data() + 2 * grain() - sizeof(iovec)), 2);
+  EXPECT_EQ(other().read(0, there).value(), 12U);
+  EXPECT_EQ(first + second, pattern(12));
+  EXPECT_EQ(other().write(grain(), there).value(), 12U);
+  EXPECT_EQ(contents(other(), grain(), 12), pattern(12));
+}
+
 INSTANTIATE_TEST_SUITE_P(Carriers, Buffers, ::testing::ValuesIn(kEveryShowing),
                          [](const auto& parameter) { return to_string(parameter.param); });
 
