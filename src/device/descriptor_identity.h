@@ -2,8 +2,9 @@
 // then names nothing, or whatever file the program opened next; and what is mapped from that file, allocated or punched
 // in it, would be another's.
 //
-// So the number is asked which file it names: before a call that changes the file, and after one that mapped it (once
-// lost, the number never names the pool's file again). It costs an fstat(2), 0.15 us. A number that is lost ends the
+// So the number is asked which file it names: before a call that changes or maps the file, and again after one that
+// mapped it, as the program may do so between the two (once lost, the number never names the pool's file again). It
+// costs an fstat(2), 0.15 us. A number that is lost ends the
 // process, with a message that says so: fail-stop is better than stores that go astray.
 #pragma once
 

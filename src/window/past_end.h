@@ -2,14 +2,18 @@
 // grow.
 //
 // A touch is SIGBUS with its exact address, a system call answers EFAULT, and nothing of ours can put a translation
-// there by mistake. One mapping of any length, on every kernel.
+// there by mistake. Neighbours are one mapping, on every kernel.
 #pragma once
 
 #include <cstddef>
 
 namespace holdfast::window {
 
-// Replaces what is mapped in the range, in one step. An errno value or 0; on failure nothing has changed.
+// Makes the memfd, of which a process needs one. An errno value (EMFILE, ENFILE, ENOMEM) or 0. From any thread.
+int prepare_past_end();
+
+// Replaces what is mapped in the range, in one step. After prepare_past_end(). An errno value or 0; on failure nothing
+// has changed, but for the range's part in core dumps and forked children.
 int show_past_end(std::byte* begin, std::size_t length);
 
 }  // namespace holdfast::window

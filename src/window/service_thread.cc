@@ -3,14 +3,18 @@
 #include <pthread.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): sigset_t is POSIX
 
+#include <dirent.h>
 #include <sched.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
+
+#include "base/masked.h"
 
 namespace holdfast::window {
 
@@ -36,13 +40,31 @@ bool start_service_thread(const char* name, std::function<void()> body) {
   return started;
 }
 
+namespace {
+
+bool close_ranges(unsigned kept) {
+  if (masked("close_range")) return false;
+  return (kept == 0 || close_range(0, kept - 1, 0) == 0) && close_range(kept + 1, ~0U, 0) == 0;
+}
+
+// Before Linux 5.9, and where a sandbox knows no close_range.
+void close_one_by_one(int kept) {
+  DIR* const listed = opendir("/proc/thread-self/fd");
+  if (listed == nullptr) return;
+  std::vector<int> others;
+  while (const dirent* const entry = readdir(listed)) {
+    const int fd = std::atoi(entry->d_name);
+    if (entry->d_name[0] != '.' && fd != kept && fd != dirfd(listed)) others.push_back(fd);
+  }
+  closedir(listed);
+  for (const int fd : others) close(fd);
+}
+
+}  // namespace
+
 void keep_descriptor(int fd) {
-  constexpr unsigned kFirst = 3;
-  const auto kept = static_cast<unsigned>(fd);
-  // A table of its own first. Where that is refused (a sandbox) the table stays shared.
   if (unshare(CLONE_FILES) != 0) return;
-  if (kept > kFirst) close_range(kFirst, kept - 1, 0);
-  close_range(std::max(kept, kFirst - 1) + 1, ~0U, 0);
+  if (!close_ranges(static_cast<unsigned>(fd))) close_one_by_one(fd);
 }
 
 }  // namespace holdfast::window

@@ -65,6 +65,10 @@ Result<std::shared_ptr<View>> View::create(FileWindows& file, device::Device& de
   if (!fill_mapping_reserve()) {
     return Error(ENOMEM, device.name(), "the process has too many mappings for a window", "raise vm.max_map_count");
   }
+  if (const int code = prepare_past_end(); code != 0) {
+    return Error(code, device.name(), "the memory past the end of files cannot be made",
+                 code == EMFILE ? "raise ulimit -n" : "");
+  }
   const std::uint64_t grain = device.geometry().page_bytes;
   const std::size_t alignment = std::max<std::size_t>(grain, 2 * MiB);
   const std::size_t length = pages.count().bytes();
@@ -130,10 +134,13 @@ int View::move_in(std::byte* at, std::size_t length, Prepare prepare) {
 int View::put_shared(std::byte* at, std::size_t length, Pfn pfn) {
   const auto map = [this, length, pfn](std::byte* where) {
     const auto offset = static_cast<off_t>(pfn.bytes());
+    // Before, as a part that is mapped in place can be touched at once; and after, lest the program has closed it
+    // between the two.
+    device_.identity().check(device_.name());
     void* const mapped =
         device::sanitizer::map_over(where, length, protection(), MAP_SHARED | MAP_FIXED, device_.fd(), offset);
     const int code = mapped == MAP_FAILED ? errno : 0;
-    device_.identity().check(device_.name());  // before anybody can touch it
+    device_.identity().check(device_.name());
     return code;
   };
   if (!watches_device_) {

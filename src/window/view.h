@@ -35,7 +35,8 @@ bool can_be_watched(const device::Device& device);
 
 class View : public std::enable_shared_from_this<View> {
  public:
-  // Reserves the addresses; shows nothing yet. `faults`: nullptr where there is no userfaultfd. ENOMEM.
+  // Reserves the addresses; shows nothing yet. `faults`: nullptr where there is no userfaultfd. ENOMEM,
+  // EMFILE, ENFILE.
   static Result<std::shared_ptr<View>> create(FileWindows& file, device::Device& device, const Userfaultfd* faults,
                                               PageRange pages, Access access);
   ~View();

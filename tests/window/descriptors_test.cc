@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <holdfast/holdfast.h>
-
+#include <poll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -42,18 +44,21 @@ class Descriptors : public ::testing::TestWithParam<ServeFaults> {
       const int fd = open(said.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
       dup2(fd, STDERR_FILENO);
       close(fd);
-      unlink(scratch_.file("pool").c_str());
-      Device device = Device::create(scratch_.file("pool"), 64 * MiB).value();
-      format(device, {}).value();
-      std::optional<Filesystem> fs(Filesystem::mount(std::move(device)).value());
-      File file = fs->open("/a", Open::read_write | Open::create).value();
-      write(file, 0, pattern(kBytes));
-      Window window = file.map(0, 2 * kBytes, {.faults = GetParam()}).value();
-      if (window.faults() == Faults::none) return "no faults";
-      return body({*fs, file, window});
+      return with_bed(body);
     });
     said_ = read_all(said);
     return end;
+  }
+  std::string with_bed(const std::function<std::string(Bed)>& body) const {
+    unlink(scratch_.file("pool").c_str());
+    Device device = Device::create(scratch_.file("pool"), 64 * MiB).value();
+    format(device, {}).value();
+    std::optional<Filesystem> fs(Filesystem::mount(std::move(device)).value());
+    File file = fs->open("/a", Open::read_write | Open::create).value();
+    write(file, 0, pattern(kBytes));
+    Window window = file.map(0, 2 * kBytes, {.faults = GetParam()}).value();
+    if (window.faults() == Faults::none) return "no faults";
+    return body({*fs, file, window});
   }
   static std::string read_all(const std::string& path) {
     std::string text(4096, '\0');
@@ -144,6 +149,66 @@ TEST_P(Descriptors, ExecLeavesThePoolToOthers) {
   SKIP_WITHOUT(end);
   EXPECT_TRUE(end.exited) << end.message;
   EXPECT_EQ(said(), "0\n");
+}
+
+// The readers of touches keep nothing of the program's open: what it closes ends for those at the other side.
+TEST_P(Descriptors, WhatTheProgramClosesEnds) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  Child child([&ends, this](Child& self) -> std::string {
+    dup2(ends[1], STDOUT_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    const std::string problem = with_bed([&self](const Bed& bed) -> std::string {
+      const int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+      dup2(null, STDOUT_FILENO);
+      self.ready_and_wait();
+      bed.window.data()[kFar] = std::byte{'s'};
+      return contents(bed.file, kFar, 1) == "s" ? "" : "a store is lost";
+    });
+    if (problem == "no faults") self.ready_and_wait();
+    return problem;
+  });
+  close(ends[1]);
+  const bool ready = child.wait_until_ready();
+  pollfd reader{ends[0], POLLIN, 0};
+  EXPECT_EQ(poll(&reader, 1, 10000), 1) << "the pipe's other end is still open";
+  EXPECT_EQ(reader.revents & (POLLIN | POLLHUP), POLLHUP);
+  if (ready) child.go_on();
+  const ChildEnd end = child.wait();
+  close(ends[0]);
+  SKIP_WITHOUT(end);
+  EXPECT_EQ(end.message, "");
+}
+
+// At the limit of descriptors a window is made or refused; one that was made does all that windows do without another.
+TEST_P(Descriptors, TheLimitOfThemIsMetBeforeThereIsAWindow) {
+  const ChildEnd end = run_in_child([]() -> std::string {
+    Device device = Device::memory({.size = 64 * MiB}).value();
+    format(device, {}).value();
+    Filesystem fs = Filesystem::mount(std::move(device)).value();
+    File file = fs.open("/a", Open::read_write | Open::create).value();
+    write(file, 0, pattern(kBytes));
+    const int next = dup(STDERR_FILENO);
+    close(next);
+    for (rlim_t more = 0; more < 8; ++more) {
+      const rlimit limit{static_cast<rlim_t>(next) + more, 1024};
+      if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return "setrlimit";
+      const Result<Window> window = file.map(0, 2 * kBytes, {.faults = GetParam()});
+      if (!window && window.error().code() != EMFILE) return window.error().message();
+      if (!window) continue;
+      if (window->faults() == Faults::none) return "no faults";
+      const rlimit none{0, 1024};
+      if (setrlimit(RLIMIT_NOFILE, &none) != 0) return "setrlimit";
+      file.truncate(kFar).value();
+      if (!dies_of_bus_error(window->data() + kFar)) return "the end is not where it is";
+      return {};
+    }
+    return "there never was a window";
+  });
+  SKIP_WITHOUT(end);
+  EXPECT_EQ(end.message, "");
+  EXPECT_TRUE(end.exited) << "signal " << end.signal;
 }
 
 enum class Ending { exit_main, exit_thread, quick, abort };

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <fstream>
 #include <string>
 
 #include "support/child.h"
@@ -78,6 +80,31 @@ std::string at_the_limit(ServeFaults serve) {
   if (contents(file, 200 * kPage, 2) != std::string("s\0", 2)) return "a store is lost";
   const Window again = file.map(0, kBytes).value();
   return text(again, 202 * kPage, 8) == pattern(kBytes).substr(202 * kPage, 8) ? "" : "another window is wrong";
+}
+
+std::size_t mappings_within(const Window& window) {
+  std::ifstream maps("/proc/self/maps");
+  const auto begin = reinterpret_cast<std::uintptr_t>(window.data());
+  std::size_t found = 0;
+  for (std::string line; std::getline(maps, line);) {
+    const std::uintptr_t at = std::stoull(line, nullptr, 16);
+    if (at >= begin && at < begin + window.size()) ++found;
+  }
+  return found;
+}
+
+// What lies past the end is one mapping, however the end came there.
+TEST(Mappings, PastTheEndAreOne) {
+  Device device = Device::memory({.size = 64 * MiB}).value();
+  format(device, {}).value();
+  Filesystem fs = Filesystem::mount(std::move(device)).value();
+  File file = fs.open("/a", Open::read_write | Open::create).value();
+  write(file, 0, pattern(kBytes));
+  const Window window = file.map(0, kBytes).value();
+  for (std::uint64_t page = kPages; page > kPages / 2;) file.truncate(--page * kPage).value();
+  EXPECT_LE(mappings_within(window), 4U);
+  EXPECT_TRUE(dies_of_bus_error(window.data() + kBytes / 2));
+  EXPECT_EQ(text(window, 0, kBytes / 2), pattern(kBytes / 2));
 }
 
 class MappingLimit : public ::testing::TestWithParam<ServeFaults> {};
