@@ -194,7 +194,7 @@ TEST_P(Descriptors, TheLimitOfThemIsMetBeforeThereIsAWindow) {
     for (rlim_t more = 0; more < 8; ++more) {
       const rlimit limit{static_cast<rlim_t>(next) + more, 1024};
       if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return "setrlimit";
-      const Result<Window> window = file.map(0, 2 * kBytes, {.faults = GetParam()});
+      const Result<Window> window = file.map(0, kBytes, {.faults = GetParam()});
       if (!window && window.error().code() != EMFILE) return window.error().message();
       if (!window) continue;
       if (window->faults() == Faults::none) return "no faults";
