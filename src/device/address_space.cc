@@ -14,9 +14,13 @@ std::byte* reserve_addresses(std::size_t length, std::size_t alignment, std::siz
   if (all == MAP_FAILED) return nullptr;
   auto* const first = static_cast<std::byte*>(all);
   const std::size_t skip = (offset - reinterpret_cast<std::uintptr_t>(all)) & (alignment - 1);
-  unmap(first, skip);
-  unmap(first + skip + length, alignment - skip);
+  release_addresses(first, skip);
+  release_addresses(first + skip + length, alignment - skip);
   return first + skip;
+}
+
+void release_addresses(std::byte* begin, std::size_t length) {
+  if (length > 0) static_cast<void>(munmap(begin, length));
 }
 
 void unmap(std::byte* begin, std::size_t length) {

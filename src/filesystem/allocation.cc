@@ -4,6 +4,7 @@
 #include <bit>
 #include <cerrno>
 #include <memory>
+#include <utility>
 
 #include "base/mark.h"
 #include "filesystem/core.h"
@@ -37,7 +38,12 @@ Status allocate_once(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   // Large pages show new blocks beside old ones: see zero_unwritten in windows.cc.
   const bool shown_at_once = shown_unit(inode) > PageCount(1);
   for (const Extent& extent : added) {
-    if (shown_at_once) HF_TRY(zero_device(inode, extent.pfn, 0, extent.count.bytes()));
+    if (shown_at_once) {
+      Status zeroed = zero_device(inode, extent.pfn, 0, extent.count.bytes());
+      // The format has the blocks all the same: what was known of holes is not true any more.
+      if (!zeroed) inode.extents.forget();
+      HF_TRY(std::move(zeroed));
+    }
     inode.extents.add(extent);
   }
   refresh_windows(inode, range);

@@ -66,9 +66,7 @@ Status wait_for_the_end(Inode& inode) {
   return {};
 }
 
-Status write_owned(Inode& inode, std::uint64_t offset, std::span<const std::byte> from) {
-  // All blocks first: an append is whole or not at all.
-  HF_TRY(allocate(inode, offset, from.size(), true));
+Status store_all(Inode& inode, std::uint64_t offset, std::span<const std::byte> from) {
   while (!from.empty()) {
     const iovec piece{const_cast<std::byte*>(from.data()), from.size()};  // NOLINT: iovec serves both directions
     HF_ASSIGN(const std::size_t done, write(inode, offset, {&piece, 1}));
@@ -76,6 +74,19 @@ Status write_owned(Inode& inode, std::uint64_t offset, std::span<const std::byte
     from = from.subspan(done);
   }
   return {};
+}
+
+Status write_owned(Inode& inode, std::uint64_t offset, std::span<const std::byte> from) {
+  // An append is whole or not at all: the source first, then all blocks.
+  HF_TRY(check_readable(from));
+  HF_TRY(allocate(inode, offset, from.size(), true));
+  Status stored = store_all(inode, offset, from);
+  if (!stored) {
+    // As the kernel does: blocks past the end go. Where that fails they stay, and only take space.
+    const MutexLock lock(inode.lock);
+    static_cast<void>(drop_past_the_end(inode));
+  }
+  return stored;
 }
 
 }  // namespace

@@ -12,7 +12,10 @@
 
 namespace holdfast::filesystem {
 
-// Where it went. ENOSPC, EFBIG: nothing was written. EROFS, EIO. EINTR, while another append owns the end.
+// Where it went. ENOSPC, EFBIG, EROFS, EFAULT (the buffer lies in a window that does not show all of it; see
+// window_memory.h), EINTR (while another append owns the end): nothing was written. EIO: the memory of either file
+// cannot be read or written; part of a long append may be there then, as it may where the buffer's file is cut short
+// meanwhile (EFAULT).
 Result<std::uint64_t> append(Inode& inode, std::span<const std::byte> from);
 
 }  // namespace holdfast::filesystem

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <vector>
 
 #include "base/fault_point.h"
 #include "base/mark.h"
@@ -64,7 +65,9 @@ PageRange range_to_break(const Inode& inode, Cut cut, OnPinned on_pinned) {
 }
 
 Status zero_device(const Inode& inode, Pfn pfn, std::uint64_t offset, std::uint64_t length) {
-  if (device::zero(inode.core.device().at(pfn) + offset, length) == device::CopyOutcome::done) return {};
+  if (!HF_FAULT_POINT("removal.zero") &&
+      device::zero(inode.core.device().at(pfn) + offset, length) == device::CopyOutcome::done)
+    return {};
   return Error(EIO, inode.path_hint(), fmt::format("the memory of page {:#x} cannot be written", pfn.raw()));
 }
 
@@ -114,6 +117,19 @@ Status remove_in_steps(Inode& inode, PageRange range, bool shrinks, PageRange pa
 
 namespace {
 
+// Whole pages that stay (of a cluster) and parts of pages; those that are held were replaced by copies before. And, as
+// large pages show it, what lies past the end of the file.
+Status zero_what_stays(Inode& inode, const Plan& plan, const std::vector<Extent>& past_the_end)
+    HF_REQUIRES(inode.lock) {
+  if (shown_unit(inode) > PageCount(1)) {
+    for (const Extent& stays : past_the_end) HF_TRY(zero_device(inode, stays.pfn, 0, stays.count.bytes()));
+  }
+  for (const ByteRange& edge : plan.edges) {
+    if (!edge.empty()) HF_TRY(zero_bytes(inode, edge.begin, edge.end));
+  }
+  return {};
+}
+
 // No window shows anything of plan.whole.
 Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnPinned on_pinned,
                      std::optional<std::uint64_t> new_size) HF_REQUIRES(inode.lock) {
@@ -147,10 +163,8 @@ Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnP
   }
   HF_MARK("removal.blocks_are_out");
   inode.extents.remove(plan.whole);
-  const bool shown = shown_unit(inode) > PageCount(1);
-  for (Extent stays : inode.extents.list(past_the_end)) {
-    // Large pages show what lies past the end of the file, too: zeros.
-    if (shown) HF_TRY(zero_device(inode, stays.pfn, 0, stays.count.bytes()));
+  const std::vector<Extent> staying = inode.extents.list(past_the_end);
+  for (Extent stays : staying) {
     stays.unwritten = true;
     inode.extents.add(stays);
   }
@@ -160,14 +174,12 @@ Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnP
     // release: partner are the loads of readers and pins.
     inode.size.store(*new_size, std::memory_order_release);
   }
-  // Whole pages that stay (of a cluster) and parts of pages. Those that are held were replaced by copies above.
-  for (const ByteRange& edge : plan.edges) {
-    if (!edge.empty()) HF_TRY(zero_bytes(inode, edge.begin, edge.end));
-  }
+  // The blocks are gone: memory that cannot be zeroed is said, but leaves nothing of this undone.
+  Status zeroed = zero_what_stays(inode, plan, staying);
   commit.remove_entries();
   if (on_pinned == OnPinned::detach) HF_TRY(track_pinned(inode, commit, plan.whole));
   detached.hand_over();
-  return {};
+  return zeroed;
 }
 
 }  // namespace

@@ -183,6 +183,23 @@ Result<std::size_t> write_from_windows(Inode& inode, std::uint64_t offset, std::
   });
 }
 
+Status check_readable(std::span<const std::byte> from) {
+  if (!window::any_views()) return {};
+  while (!from.empty()) {
+    const Run run = first_run(const_cast<std::byte*>(from.data()), from.size());  // NOLINT: only asked where it lies
+    if (run.gone) return fault(run, "was unmapped there");
+    if (run.file != nullptr) {
+      const Inode& inode = *run.file->inode;
+      // acquire: as in read_held.
+      const std::uint64_t size = inode.size.load(std::memory_order_acquire);
+      const std::uint64_t end = round_up(size, inode.core.device().geometry().page_bytes);
+      if (run.offset + run.length > end) return fault(run, "shows nothing past the end of the file");
+    }
+    from = from.subspan(run.length);
+  }
+  return {};
+}
+
 Status gather(std::span<const std::byte> from, std::byte* to) {
   while (!from.empty()) {
     const Run run = first_run(const_cast<std::byte*>(from.data()), from.size());  // NOLINT: only read

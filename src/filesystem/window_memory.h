@@ -30,6 +30,10 @@ bool in_windows(std::string_view text);
 Result<std::size_t> read_to_windows(Inode& inode, std::uint64_t offset, std::span<const iovec> into);
 Result<std::size_t> write_from_windows(Inode& inode, std::uint64_t offset, std::span<const iovec> from);
 
+// Whether all of the caller's bytes can be read now: EFAULT. A window whose file is cut short may change that at any
+// time.
+Status check_readable(std::span<const std::byte> from);
+
 // Copies the caller's bytes, wherever they lie, to memory of ours of the same length. EFAULT, EIO.
 Status gather(std::span<const std::byte> from, std::byte* to);
 

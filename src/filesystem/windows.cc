@@ -119,18 +119,17 @@ Status complete_grains(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
 // Large pages show what nobody has written yet beside what somebody has, past the end of the file too: zeros, not what
 // lay there before.
 Status zero_unwritten(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
-  bool zeroed = false;
+  // W3: a writer may have filled some of it before; it looks again, also where not all can be zeroed. New ones wait for
+  // the lock. Partner: the loads in write.cc.
+  inode.removals.fetch_add(1, std::memory_order_release);
   for (PageIndex at = pages.first; at < pages.end;) {
     HF_ASSIGN(const Found found, locate(inode, at));
     const PageIndex end = std::min(at + found.count, pages.end);
     if (found.kind == Found::Kind::unwritten) {
-      zeroed = true;
       HF_TRY(zero_device(inode, found.pfn, 0, (end - at).bytes()));
     }
     at = end;
   }
-  // W3: a writer may have filled some of it before; it looks again. Partner: the loads in write.cc.
-  if (zeroed) inode.removals.fetch_add(1, std::memory_order_release);
   return {};
 }
 

@@ -127,7 +127,7 @@ int View::move_in(std::byte* at, std::size_t length, Prepare prepare) {
   if (code == 0) code = device::keep_private(aside, length);
   HF_MARK("window.prepared");
   if (code == 0 && mremap(aside, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED) code = errno;
-  if (code != 0) device::unmap(aside, length);
+  if (code != 0) device::release_addresses(aside, length);
   return code;
 }
 

@@ -96,6 +96,26 @@ TEST_P(Buffers, AppendsTakeThemShortAndLong) {
   EXPECT_EQ(contents(file(), 4 * grain() + 77 + length, 30), pattern(30));
 }
 
+// Longer than what is gathered at a time: the readable part alone must not be there afterwards.
+TEST_P(Buffers, AnAppendOfWhatIsNotAllThereIsNotDone) {
+  const std::uint64_t length = std::max<std::uint64_t>(128 * KiB, 2 * grain());
+  const std::uint64_t there = length / 8 * 7;
+  write(other(), 0, pattern(there));
+  const Window window = map(other(), 0, length).value();
+  const std::uint64_t shown = (there + grain() - 1) / grain() * grain();
+  const std::uint64_t before = file().stat().value().allocated;
+  if (shown < length) {
+    EXPECT_EQ(code_of(file().append(window.bytes())), EFAULT);
+  }
+  other().truncate(grain()).value();
+  EXPECT_EQ(code_of(file().append(window.bytes())), EFAULT);
+  EXPECT_EQ(file().size(), 4 * grain());
+  EXPECT_EQ(file().stat().value().allocated, before);
+  write(other(), 0, pattern(length));
+  EXPECT_EQ(file().append(window.bytes()).value(), 4 * grain());
+  EXPECT_EQ(contents(file(), 4 * grain(), length), pattern(length));
+}
+
 TEST_P(Buffers, AHoleThatIsOnlyReadStaysOne) {
   other().truncate(4 * grain()).value();
   const Window window = map(other(), 0, 4 * grain(), {.access = Access::read}).value();

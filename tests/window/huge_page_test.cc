@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fault_point.h"
 #include "filesystem/windows.h"
 #include "mapping/hold.h"
 #include "support/hugetlb.h"
@@ -242,6 +243,21 @@ TEST(GigabytePages, AreShownWholeOrRefused) {
     }
   }
   fs.unmount().value();
+}
+
+// The blocks are the file's by then, and are found again.
+TEST_F(HugePageWindows, BlocksThatCannotBeZeroedAreNotTakenForAHole) {
+  open();
+  File file = make_file("/a", pattern(kPage));
+  const Window window = map(file, 0, 4 * kPage).value();
+  if (window.faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "map gives every hole its blocks at once");
+  fault_point::arm("removal.zero", 1);
+  EXPECT_FALSE(file.allocate(2 * kPage, kPage));
+  fault_point::disarm_all();
+  file.allocate(2 * kPage, kPage).value();
+  write(file, 2 * kPage, pattern(kPage));
+  EXPECT_EQ(contents(file, 2 * kPage, kPage), pattern(kPage));
+  EXPECT_EQ(text(window, 2 * kPage, kPage), pattern(kPage));
 }
 
 }  // namespace

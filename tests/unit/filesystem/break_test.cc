@@ -2,6 +2,8 @@
 // Threads are stopped at marks; where a call must wait, the test sees it still waiting at the moment that matters.
 #include <chrono>
 
+#include "base/fault_point.h"
+#include "filesystem/attributes.h"
 #include "filesystem/fallocate.h"
 #include "pagemap/pin_table.h"
 #include "support/mark_stop.h"
@@ -241,6 +243,23 @@ TEST_F(Breaks, DetachThatCannotKeepTheBlocksHasChangedNothing) {
       EXPECT_EQ(free_pages(), all_free_ - 16);
     }
   }
+}
+
+// What was cut is cut, and said to be so everywhere; only the bytes behind the new end are not zeros.
+TEST_F(Breaks, MemoryThatCannotBeZeroedLeavesATruncateWhole) {
+  start();
+  const FilePtr file = file_of(64 * KiB);
+  static_cast<void>(pin(file, 0, 64 * KiB));  // entries for all of it
+  fault_point::arm("removal.zero", 1);
+  EXPECT_EQ(code_of(truncate(file, 100)), EIO);
+  fault_point::disarm_all();
+  EXPECT_EQ(size_of(file), 100U);
+  EXPECT_EQ(filesystem::attributes_of(*file->inode).size, 100U);
+  EXPECT_EQ(file->inode->mapping.lookup(PageIndex(5)).has_page(), false) << "a page that left is tracked still";
+  settle();
+  EXPECT_EQ(free_pages(), all_free_ - 1);
+  ASSERT_EQ(code_of(truncate(file, 64 * KiB)), 0);
+  EXPECT_EQ(read(file, 8 * KiB, 100), Bytes(100, std::byte{0}));
 }
 
 TEST_F(Breaks, DetachOfPartOfAPinnedUnit) {
