@@ -80,14 +80,19 @@ class File {
 
   // --- bytes: pread(2), pwrite(2), preadv(2), pwritev(2) ---
   // Bytes read; 0 at or past the end. Holes and unwritten blocks read as zeros. Takes no metadata lock once the
-  // file's extents are known. EBADF (not opened for reading), EISDIR, EIO (the memory cannot be read).
+  // file's extents are known. EBADF (not opened for reading), EISDIR, EINVAL (more bytes than a size can say), EIO (the
+  // memory cannot be read).
+  // A buffer may lie in a window. Then also EFAULT (the window is for reading only, was unmapped there, or shows
+  // nothing past its file's end), and where the window has a hole: ENOSPC, EROFS; bytes before such a place count.
   Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) const;
   Result<std::size_t> read(std::uint64_t offset, std::span<const iovec> into) const;
   // Bytes written: all, or fewer when the pool filled up in the middle (ENOSPC when none fitted). Into existing
-  // blocks it takes no metadata lock. EBADF, EFBIG, EROFS, ENOSPC, EIO.
+  // blocks it takes no metadata lock. EBADF, EINVAL, EFBIG, EROFS, ENOSPC, EIO; EFAULT, as with read.
   Result<std::size_t> write(std::uint64_t offset, std::span<const std::byte> from);
   Result<std::size_t> write(std::uint64_t offset, std::span<const iovec> from);
-  // Writes at the end, whatever the end is by then; returns the offset where it went.
+  // Writes at the end, whatever the end is by then; returns the offset where it went. EBADF, EFBIG, EROFS, ENOSPC,
+  // EFAULT (as with read), EINTR (a signal, while another append was in the way): nothing was written. EIO, and EFAULT
+  // where the file of the buffer's window is cut short meanwhile: of more than 64 KiB a part may be there.
   Result<std::uint64_t> append(std::span<const std::byte> from);
 
   // --- size and space ---

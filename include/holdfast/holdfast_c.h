@@ -203,7 +203,7 @@ void hf_unpin(hf_pin* pin);
 int hf_pin_address(hf_filesystem* filesystem, const void* address, uint64_t length, const hf_pin_options* options,
                    hf_pin** out);
 
-/* --- windows: a file as memory --- */
+/* --- windows: a file as memory. EINVAL also for options that are none --- */
 int hf_map(hf_file* file, uint64_t offset, uint64_t length, const hf_map_options* options, hf_mapped** out);
 void* hf_mapped_address(const hf_mapped* mapped);
 /* enum hf_faults: who serves touches of pages that are not there. */

@@ -33,8 +33,7 @@ struct MapOptions {
   //   - a thread that blocks SIGBUS ends the process by such a touch;
   //   - a SIGBUS handler that the program installs after its first device passes on what it does not know. What is not
   //     the library's (past the end, no space) goes to the handler that was there before, with its exact address;
-  //   - a handler of another signal touches no window when it may have interrupted malloc or the library;
-  //   - a program whose own malloc lives in the window populates it.
+  //   - a program whose own malloc lives in the window populates it (with thread, too).
   // A wish: Window::faults() tells what became of it. A carrier that userfaultfd cannot watch (a file on a disk,
   // /dev/dax) is served by the library's thread, and without userfaultfd there are no faults.
   ServeFaults faults = ServeFaults::thread;
@@ -45,7 +44,14 @@ struct MapOptions {
 //
 // As with mmap(2): a touch past the page that holds the end of the file is SIGBUS, and EFAULT to system calls; bytes
 // between the end of the file and the end of its page may be stored and are lost. A store that finds no space, and a
-// load of memory that cannot be read, are SIGBUS too; allocate or populate first where that must not happen.
+// load of memory that cannot be read, are SIGBUS too; allocate or populate first where that must not happen. Such a
+// page stays a bus error until a write to it, populate, or growth of the file shows it again, also when there is space
+// by then.
+//
+// A handler of a signal touches no window, however it is served, when it may have interrupted the library or malloc:
+// the touch may wait for a lock that its own thread holds. Names, paths and values that are given to the library, and
+// buffers and lists of them, may lie in windows; objects of the library and structures of options may not.
+//
 // A pin of the range outlives the window and what becomes of it.
 class Window {
  public:

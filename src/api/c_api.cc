@@ -100,6 +100,14 @@ holdfast::PinOptions pin_options(const hf_pin_options* options) {
   return wanted;
 }
 
+const char* unfit(const hf_map_options* options) {
+  if (options == nullptr) return nullptr;
+  if (options->access != HF_READ && options->access != HF_WRITE) return "access: not an hf_access";
+  if (options->faults != HF_SERVE_THREAD && options->faults != HF_SERVE_IN_THREAD)
+    return "faults: not an hf_serve_faults";
+  return nullptr;
+}
+
 holdfast::MapOptions map_options(const hf_map_options* options) {
   if (options == nullptr) return {};
   return {static_cast<holdfast::Access>(options->access), options->populate != 0,
@@ -317,6 +325,7 @@ int hf_pin_address(hf_filesystem* filesystem, const void* address, uint64_t leng
 }
 
 int hf_map(hf_file* file, uint64_t offset, uint64_t length, const hf_map_options* options, hf_mapped** out) {
+  if (const char* const reason = unfit(options)) return refused(EINVAL, reason);
   return handle_of(out, [&] { return file->file.map(offset, length, map_options(options)); });
 }
 int hf_mapped_faults(const hf_mapped* mapped) { return static_cast<int>(mapped->window.faults()); }

@@ -12,8 +12,9 @@ namespace holdfast::window {
 // Makes the memfd, of which a process needs one. An errno value (EMFILE, ENFILE, ENOMEM) or 0. From any thread.
 int prepare_past_end();
 
-// Replaces what is mapped in the range, in one step. After prepare_past_end(). An errno value or 0; on failure nothing
-// has changed, but for the range's part in core dumps and forked children.
+// Replaces what is mapped in the range, in one step. After prepare_past_end(). An errno value or 0; on failure the
+// range shows what it did, or already this, with a part of it in core dumps and forked children (ENOMEM after the
+// mapping).
 int show_past_end(std::byte* begin, std::size_t length);
 
 }  // namespace holdfast::window

@@ -1,6 +1,7 @@
 // One window: a range of this process's addresses that shows a range of a file. What stands where is changed here, and
 // only by replacing a part in one step: what was there and its translations end as what comes begins, and no part is
-// ever a mapping that the kernel would fill by itself.
+// ever a mapping that the kernel would fill by itself. (One step, as long as it succeeds: mremap(2) takes away what was
+// there before it moves; where the kernel then has no memory, a gap is left, and a touch of it is SIGSEGV.)
 //
 // Everything but use() needs the lock of the file's windows (FileWindows), where the views are listed.
 //
@@ -73,7 +74,7 @@ class View : public std::enable_shared_from_this<View> {
   // What stands where nothing is shown yet, or any more.
   Piece nothing_yet() const { return {faults_ != nullptr ? Shows::absent : Shows::zeros, {}}; }
   // Makes the range, whole grains, show something else. ENOMEM: the limit of mappings, or of memory; then it shows what
-  // it did, or in part already the new.
+  // it did, or in part already the new, or has a gap (see above).
   Status show(PageRange range, Piece piece);
   // The same without regard to the limit that show() keeps, out of the reserve of mappings; what cannot be shown even
   // so becomes a bus error, in whole pieces.

@@ -83,6 +83,12 @@ static void pins(hf_filesystem* filesystem) {
     size_t done = 0;
     EXPECT(hf_truncate(file, 8192, NULL) == 0);
     EXPECT(hf_map(file, 1, 4096, NULL, &mapped) == EINVAL);
+    {
+      const hf_map_options no_access = {2, 0, HF_SERVE_THREAD};
+      const hf_map_options no_server = {HF_READ, 0, -1};
+      EXPECT(hf_map(file, 0, 4096, &no_access, &mapped) == EINVAL && strstr(hf_error_message(), "access") != NULL);
+      EXPECT(hf_map(file, 0, 4096, &no_server, &mapped) == EINVAL && strstr(hf_error_message(), "faults") != NULL);
+    }
     EXPECT(hf_map(file, 0, 8192, &in_thread, &mapped) == 0);
     {
       hf_unit_statistics statistics;

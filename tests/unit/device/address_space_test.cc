@@ -17,10 +17,10 @@ namespace {
 TEST(AddressSpace, ReservesOrRefusesAtTheLimitOfMappings) {
   const ChildEnd end = run_in_child([]() -> std::string {
     constexpr std::uint64_t kPages = 300000;
-    if (device::reserve_addresses(2 * MiB, 2 * MiB) == nullptr) return "no room for the first";
     auto* const all = static_cast<std::byte*>(
         mmap(nullptr, kPages * kPageBytes, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (all == MAP_FAILED) return "no room for the mappings";
+    if (device::reserve_addresses(2 * MiB, 2 * MiB) == nullptr) return "no room for the first";
     std::uint64_t page = 1;
     while (page < kPages && mprotect(all + page * kPageBytes, kPageBytes, PROT_READ) == 0) page += 2;
     if (page >= kPages) return {};  // the limit is higher than ours
