@@ -218,6 +218,10 @@ class Endings : public Descriptors {};
 // A process may end with windows open, from any thread; objects that live on in statics end after main.
 TEST_P(Endings, WithWindowsOpen) {
   for (const Ending ending : {Ending::exit_main, Ending::exit_thread, Ending::quick, Ending::abort}) {
+#if defined(__SANITIZE_ADDRESS__)
+    // The leak check at exit() takes for leaks what the threads had that did not come along with the fork.
+    if (ending == Ending::exit_main || ending == Ending::exit_thread) continue;
+#endif
     const ChildEnd end = run([ending](const Bed& bed) -> std::string {
       static std::optional<Window> kept;
       static std::optional<File> file;
