@@ -10,8 +10,8 @@ namespace holdfast::device {
 // nullptr with errno: no room.
 std::byte* reserve_addresses(std::size_t length, std::size_t alignment, std::size_t offset = 0);
 
-// Gives back addresses at which nothing but their reservation was ever seen. At the limit of mappings they may have
-// become part of a larger range: then they stay reserved, which harms nobody.
+// Gives back addresses at which nothing of worth is seen, or never was: a reservation, say. At the limit of mappings
+// they may have become part of a larger range: then they stay reserved, which harms nobody.
 void release_addresses(std::byte* begin, std::size_t length);
 
 // munmap(2). Fails only at the limit of mappings, when the range is part of a larger one: checked.

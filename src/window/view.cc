@@ -99,16 +99,10 @@ View::View(FileWindows& file, device::Device& device, const Userfaultfd* faults,
 View::~View() {
   mappings.fetch_sub(pieces_.count(), std::memory_order_relaxed);
   // A forked child has no windows; the addresses may be somebody else's.
-  if (generation_ == fork_generation()) device::unmap(begin_, length());
+  if (generation_ == fork_generation()) device::release_addresses(begin_, length());
 }
 
-void View::show_nothing() {
-  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
-  // One mapping in place of all: the limit of mappings cannot be met. Should memory fail, a shorter way is left.
-  if (device::sanitizer::map_over(begin_, length(), PROT_NONE, kFlags, -1, 0) == MAP_FAILED) {
-    drop_translations(begin_, length());
-  }
-}
+void View::show_nothing() { must_show(pages(), {Shows::nothing, {}}); }
 
 int View::protection() const { return access_ == Access::write ? PROT_READ | PROT_WRITE : PROT_READ; }
 
