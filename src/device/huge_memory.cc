@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "base/masked.h"
+#include "device/sanitizer.h"
 
 namespace holdfast::device {
 namespace {
@@ -85,6 +86,10 @@ FileDescriptor make(bool as_root) {
 }  // namespace
 
 FileDescriptor open_huge_memory() {
+#if defined(HF_THREAD_SANITIZER)
+  // It takes the child, which shares this process's memory, for a fork of it, and trusts no lock from then on.
+  return {};
+#endif
   if (masked("huge-tmpfs")) return {};
   // Root may lack the privilege to mount (a container's often does): then it goes the way of everybody else.
   if (geteuid() == 0) {
