@@ -84,7 +84,7 @@ void make_one(Inode& inode, PageIndex first) {
 }  // namespace
 
 void make_unit(Inode& inode, PageIndex first) {
-  if (inode.core.units().possible() && !has_windows_that_cannot_wait(inode)) make_one(inode, first);
+  if (inode.core.units().possible()) make_one(inode, first);
 }
 
 void make_units(Inode& inode, PageRange range) {

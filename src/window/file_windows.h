@@ -104,6 +104,7 @@ class FileWindows final : public mapping::TranslationRemover {
   // The caller is inside a Hold of the unit that is not overrun. `missing`: somewhere in what was tried.
   Installed install(View& view, PageIndex index, PageRange run, PageRange& tried) HF_REQUIRES(lock_);
   PageRange inside_file(PageRange grain) const;
+  bool may_lose_translations() const;
   Status bring_memory(PageRange range);
   // Installs from `at` on until something has changed, or the carrier has no memory for the pages that it answers.
   Result<PageRange> populate_part(View& view, PageIndex& at, PageIndex end) HF_REQUIRES(lock_);

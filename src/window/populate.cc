@@ -35,6 +35,12 @@ Result<PageRange> FileWindows::populate_part(View& view, PageIndex& at, PageInde
   return PageRange{at, at};
 }
 
+bool FileWindows::may_lose_translations() const {
+  if (calls_wait()) return true;
+  const MutexLock lock(lock_);
+  return views_.size() == 1;
+}
+
 Status FileWindows::populate(View& view, PageRange range, bool fill) {
   range = clip(round_out(range, view.grain()), view.pages());
   for (PageIndex at = range.first; at < range.end;) {
@@ -57,7 +63,10 @@ Status FileWindows::populate(View& view, PageRange range, bool fill) {
       if (tracked.error().code() == ENXIO && changed) continue;  // cut short, or punched
       return tracked;
     }
-    if (at == at.align_down(kOrder2M) && unit.count() == kOrder2M.pages()) source_.make_unit(at);
+    // What is made a unit loses its translations everywhere. This window gets them back at once; another one's may be
+    // what a system call relies on.
+    const bool whole = at == at.align_down(kOrder2M) && unit.count() == kOrder2M.pages();
+    if (whole && may_lose_translations()) source_.make_unit(at);
     const auto hold = mapping::Hold::enter(source_.mapping(), view.unit_around(at), Deadline::never());
     if (!hold) continue;
     PageRange missing;
