@@ -4,8 +4,8 @@
 //
 // So the number is asked which file it names: before a call that changes or maps the file, and again after one that
 // mapped it, as the program may do so between the two (once lost, the number never names the pool's file again). It
-// costs an fstat(2), 0.15 us. A number that is lost ends the
-// process, with a message that says so: fail-stop is better than stores that go astray.
+// costs an fstat(2), 0.15 us. A number that is lost ends the process, with a message that says so: fail-stop is better
+// than stores that go astray.
 #pragma once
 
 #include <sys/types.h>

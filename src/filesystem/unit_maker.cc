@@ -16,6 +16,17 @@ bool has_windows_that_cannot_wait(Inode& inode) {
   return inode.windows != nullptr && !inode.windows->all().calls_wait();
 }
 
+void make_one(Inode& inode, PageIndex first) {
+  // Inside a Hold the blocks stay the file's, or in quarantine: nobody else's are moved. Test:
+  // Units.ABlockIsNobodyElsesWhileAUnitIsMade.
+  const auto hold = mapping::Hold::try_enter(inode.mapping, {first, first + kOrder2M.pages()});
+  if (!hold) return;
+  const std::optional<Run> run = run_of(inode, first, kOrder2M.pages());
+  if (!run || !run->pfn.is_aligned(kOrder2M)) return;
+  HF_MARK("units.make");
+  inode.core.units().make(run->pfn);
+}
+
 }  // namespace
 
 UnitMaker::UnitMaker(device::Device& device, Units units) : device_(device), units_(units) {
@@ -66,22 +77,6 @@ std::optional<Run> run_of(const Inode& inode, PageIndex first, PageCount count) 
   }
   return run;
 }
-
-namespace {
-
-void make_one(Inode& inode, PageIndex first) {
-  UnitMaker& maker = inode.core.units();
-  // Inside a Hold the blocks stay the file's, or in quarantine: nobody else's are moved. Test:
-  // Units.ABlockIsNobodyElsesWhileAUnitIsMade.
-  const auto hold = mapping::Hold::try_enter(inode.mapping, {first, first + kOrder2M.pages()});
-  if (!hold) return;
-  const std::optional<Run> run = run_of(inode, first, kOrder2M.pages());
-  if (!run || !run->pfn.is_aligned(kOrder2M)) return;
-  HF_MARK("units.make");
-  maker.make(run->pfn);
-}
-
-}  // namespace
 
 void make_unit(Inode& inode, PageIndex first) {
   if (inode.core.units().possible()) make_one(inode, first);

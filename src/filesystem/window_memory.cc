@@ -69,11 +69,16 @@ Error fault(const Run& run, const char* reason) {
   return Error(EFAULT, run.file->inode->path_hint(), fmt::format("the buffer lies in a window of it that {}", reason));
 }
 
-// Bytes of the page that holds the file's end, behind the end: they are nobody's, and may be touched.
+// The end of what a window shows of a file of this size: of the page that holds the file's end.
+std::uint64_t shown_end(const Inode& inode, std::uint64_t size) {
+  return round_up(size, inode.core.device().geometry().page_bytes);
+}
+
+// Bytes of that page behind the end: they are nobody's, and may be touched.
 std::size_t behind_the_end(const Inode& inode, std::uint64_t offset, std::size_t length) {
   // acquire: as in read_held.
   const std::uint64_t size = inode.size.load(std::memory_order_acquire);
-  const std::uint64_t page_end = round_up(size, inode.core.device().geometry().page_bytes);
+  const std::uint64_t page_end = shown_end(inode, size);
   return offset < size || offset >= page_end ? 0 : std::min<std::uint64_t>(length, page_end - offset);
 }
 
@@ -116,9 +121,22 @@ Result<std::size_t> store(const Run& run, std::size_t at, std::span<const std::b
   return done;
 }
 
-// Bytes that are there to be stored in the run from `at` on, through memory of ours.
-std::span<std::byte> next_part(const Run& run, std::size_t at) {
-  return thread_buffer().first(std::min(run.length - at, kThreadBufferBytes));
+// As each_run: what lies in no window goes plain(piece, before), what does through(run, at, before, buffer), a buffer
+// of memory of ours at a time, until one does nothing. `before`: bytes that came before it.
+template <typename Plain, typename Through>
+Result<std::size_t> each_part(std::span<const iovec> pieces, Plain plain, Through through) {
+  return each_run(pieces, [&](const Run& run, std::size_t before) -> Result<std::size_t> {
+    if (run.file == nullptr) return plain(iovec{run.memory, run.length}, before);
+    std::size_t done = 0;
+    while (done < run.length) {
+      const std::span<std::byte> buffer = thread_buffer().first(std::min(run.length - done, kThreadBufferBytes));
+      Result<std::size_t> part = through(run, done, before + done, buffer);
+      if (!part && done == 0) return part;
+      if (!part || *part == 0) break;
+      done += *part;
+    }
+    return done;
+  });
 }
 
 }  // namespace
@@ -142,45 +160,24 @@ bool in_windows(std::string_view text) {
 }
 
 Result<std::size_t> read_to_windows(Inode& inode, std::uint64_t offset, std::span<const iovec> into) {
-  return each_run(into, [&](const Run& run, std::size_t before) -> Result<std::size_t> {
-    if (run.file == nullptr) {
-      const iovec piece{run.memory, run.length};
-      return read(inode, offset + before, {&piece, 1});
-    }
-    std::size_t done = 0;
-    while (done < run.length) {
-      const std::span<std::byte> bytes = next_part(run, done);
-      const iovec piece{bytes.data(), bytes.size()};
-      Result<std::size_t> got = read(inode, offset + before + done, {&piece, 1});
-      if (got && *got > 0) got = store(run, done, bytes.first(*got));
-      if (!got && done == 0) return got;
-      if (!got || *got == 0) break;
-      done += *got;
-    }
-    return done;
-  });
+  const auto plain = [&](const iovec& piece, std::size_t before) { return read(inode, offset + before, {&piece, 1}); };
+  return each_part(
+      into, plain,
+      [&](const Run& run, std::size_t at, std::size_t before, std::span<std::byte> buffer) -> Result<std::size_t> {
+        HF_ASSIGN(const std::size_t got, plain({buffer.data(), buffer.size()}, before));
+        if (got == 0) return got;
+        return store(run, at, buffer.first(got));
+      });
 }
 
 Result<std::size_t> write_from_windows(Inode& inode, std::uint64_t offset, std::span<const iovec> from) {
-  return each_run(from, [&](const Run& run, std::size_t before) -> Result<std::size_t> {
-    if (run.file == nullptr) {
-      const iovec piece{run.memory, run.length};
-      return write(inode, offset + before, {&piece, 1});
-    }
-    std::size_t done = 0;
-    while (done < run.length) {
-      const std::span<std::byte> bytes = next_part(run, done);
-      Result<std::size_t> put = load(run, done, bytes);
-      if (put) {
-        const iovec piece{bytes.data(), *put};
-        put = write(inode, offset + before + done, {&piece, 1});
-      }
-      if (!put && done == 0) return put;
-      if (!put || *put == 0) break;
-      done += *put;
-    }
-    return done;
-  });
+  const auto plain = [&](const iovec& piece, std::size_t before) { return write(inode, offset + before, {&piece, 1}); };
+  return each_part(
+      from, plain,
+      [&](const Run& run, std::size_t at, std::size_t before, std::span<std::byte> buffer) -> Result<std::size_t> {
+        HF_ASSIGN(const std::size_t got, load(run, at, buffer));
+        return plain({buffer.data(), got}, before);
+      });
 }
 
 Status check_readable(std::span<const std::byte> from) {
@@ -192,8 +189,7 @@ Status check_readable(std::span<const std::byte> from) {
       const Inode& inode = *run.file->inode;
       // acquire: as in read_held.
       const std::uint64_t size = inode.size.load(std::memory_order_acquire);
-      const std::uint64_t end = round_up(size, inode.core.device().geometry().page_bytes);
-      if (run.offset + run.length > end) return fault(run, "shows nothing past the end of the file");
+      if (run.offset + run.length > shown_end(inode, size)) return fault(run, "shows nothing past the end of the file");
     }
     from = from.subspan(run.length);
   }

@@ -69,7 +69,6 @@ class Reader {
 
 // Of this process: a forked child starts over.
 struct Services {
-  Helper* helper = nullptr;
   Reader* touches = nullptr;
   Reader* moves = nullptr;  // of windows served in thread
   bool tried_touches = false;
@@ -86,7 +85,8 @@ Services& services() {
   return instance;
 }
 
-std::atomic<Helper*> helper_of_touchers{nullptr};
+// Of this process, too; atomic, as touching threads read it. Stored under starting().
+std::atomic<Helper*> the_helper{nullptr};
 
 // In the signal handler of the touching thread.
 bool serve_here(std::byte* address, bool write) {
@@ -100,8 +100,8 @@ bool serve_here(std::byte* address, bool write) {
     if (view->file().try_serve(*view, touch, true)) return true;
     if (view->file().is_bus_error(*view, address)) return false;
   }
-  // acquire: partner is the store in fault_service.
-  helper_of_touchers.load(std::memory_order_acquire)->serve_and_wait(std::move(view), touch);
+  // acquire: partner is the store in start_reader.
+  the_helper.load(std::memory_order_acquire)->serve_and_wait(std::move(view), touch);
   return true;
 }
 
@@ -110,13 +110,16 @@ const Userfaultfd* faults_of(const Reader* reader) { return reader == nullptr ? 
 Error no_thread() { return {ENOMEM, "windows", "the thread that serves their faults cannot be started"}; }
 
 // nullptr: there is no userfaultfd. What was started is kept for ever: its threads use it.
-Result<Reader*> start_reader(ServeFaults serve, Helper*& helper) {
+Result<Reader*> start_reader(ServeFaults serve) {
   HF_ASSIGN(std::unique_ptr<Userfaultfd> faults, Userfaultfd::open(serve));
   if (faults == nullptr) return static_cast<Reader*>(nullptr);
+  Helper* helper = the_helper.load(std::memory_order_relaxed);
   if (helper == nullptr) {
     auto made = std::make_unique<Helper>();
     if (!made->start()) return no_thread();
     helper = made.release();
+    // release: partner is the load in serve_here.
+    the_helper.store(helper, std::memory_order_release);
   }
   auto reader = std::make_unique<Reader>(std::move(faults), *helper);
   if (!reader->start()) return no_thread();
@@ -130,7 +133,7 @@ Result<const Userfaultfd*> fault_service(ServeFaults serve) {
   [[maybe_unused]] static const bool registered = [] {
     on_fork_in_child([] {
       services() = {};
-      helper_of_touchers.store(nullptr, std::memory_order_relaxed);
+      the_helper.store(nullptr, std::memory_order_relaxed);
       new (&starting()) Mutex(LockRank::leaf);
     });
     return true;
@@ -139,16 +142,14 @@ Result<const Userfaultfd*> fault_service(ServeFaults serve) {
   Services& mine = services();
   if (serve == ServeFaults::in_thread) {
     if (!mine.tried_moves) {
-      HF_ASSIGN(mine.moves, start_reader(ServeFaults::in_thread, mine.helper));
+      HF_ASSIGN(mine.moves, start_reader(ServeFaults::in_thread));
       mine.tried_moves = true;
-      // release: partner is the load in serve_here.
-      helper_of_touchers.store(mine.helper, std::memory_order_release);
       if (mine.moves != nullptr) device::serve_bus_errors(serve_here);
     }
     if (mine.moves != nullptr) return faults_of(mine.moves);
   }
   if (!mine.tried_touches) {
-    HF_ASSIGN(mine.touches, start_reader(ServeFaults::thread, mine.helper));
+    HF_ASSIGN(mine.touches, start_reader(ServeFaults::thread));
     mine.tried_touches = true;
   }
   return faults_of(mine.touches);

@@ -227,7 +227,8 @@ void View::zap(PageRange range) {
 }
 
 void View::must_show(PageRange range, Piece piece) {
-  if (put(range, piece) != 0) {
+  const bool spends = put(range, piece) != 0;
+  if (spends) {
     spend_mapping_reserve();
     if (put(range, piece) != 0) {
       // A bus error is not what the program expects, but nothing of another file is shown. Whole pieces are replaced
@@ -236,11 +237,9 @@ void View::must_show(PageRange range, Piece piece) {
       range = {pieces_.find(range.first).range.first, pieces_.find(range.end - PageCount(1)).range.end};
       HF_CHECK(put(range, piece) == 0, "a window of {} cannot be taken away", device_.name());
     }
-    note(range, piece);
-    fill_mapping_reserve();
-    return;
   }
   note(range, piece);
+  if (spends) fill_mapping_reserve();
 }
 
 void View::note(PageRange range, Piece piece) {

@@ -185,7 +185,7 @@ class Explorer final : public scheduler::Scheduler {
     actor.bounded = bounded;
     actor.timed_out = false;
     actor.state = Actor::State::asleep;
-    pass_on();
+    reschedule();
     return actor.timed_out ? WaitOutcome::timed_out : WaitOutcome::token;
   }
 
@@ -195,7 +195,7 @@ class Explorer final : public scheduler::Scheduler {
     while (!mutex.try_lock()) {
       actors_[self].mutex = &mutex;
       actors_[self].state = Actor::State::locking;
-      pass_on();
+      reschedule();
     }
     return true;
   }
@@ -293,14 +293,6 @@ class Explorer final : public scheduler::Scheduler {
   void give_turn(unsigned next) { actors_[next].turn.release(); }
 
   void reschedule() {
-    const unsigned next = decide(self);
-    if (next == self) return;
-    give_turn(next);
-    actors_[self].turn.acquire();
-  }
-
-  // The running thread cannot go on.
-  void pass_on() {
     const unsigned next = decide(self);
     if (next == self) return;
     give_turn(next);

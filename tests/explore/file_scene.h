@@ -91,6 +91,15 @@ class FileScene : public Scene {
     ++holders_.at(index);
     expect(!freed_.at(index), "S1: a page is pinned that was freed");
   }
+  void pin_and_unpin_both() {
+    std::vector<PinnedRun> runs;
+    const epoch::Guard guard;
+    if (file_->try_pin(pages_at(0, 2), runs).outcome != PinOutcome::pinned) return;
+    for (const std::uint64_t index : {0U, 1U}) note_pinned(index);
+    use(1);
+    for (const std::uint64_t index : {0U, 1U}) --holders_.at(index);
+    for (const PinnedRun& run : runs) mapping::unpin(*map_, run);
+  }
   void pin_and_unpin(std::uint64_t index) {
     PinnedRun run;
     if (pin(index, run) == PinOutcome::pinned) unpin(index, run);

@@ -48,18 +48,7 @@ struct BatchAndBreak final : FileScene {
     insert(1);
   }
   Threads threads() override {
-    return {[this] {
-              std::vector<PinnedRun> runs;
-              const epoch::Guard guard;
-              if (file_->try_pin(pages_at(0, 2), runs).outcome != PinOutcome::pinned) return;
-              note_pinned(0);
-              note_pinned(1);
-              use(1);
-              --holders_[0];
-              --holders_[1];
-              for (const PinnedRun& run : runs) mapping::unpin(*map_, run);
-            },
-            [this] { expect(take_away(pages_at(1)) == 0, "the break failed"); }};
+    return {[this] { pin_and_unpin_both(); }, [this] { expect(take_away(pages_at(1)) == 0, "the break failed"); }};
   }
 };
 
@@ -72,15 +61,7 @@ struct BatchAndZap final : FileScene {
     }
   }
   Threads threads() override {
-    return {[this] {
-              std::vector<PinnedRun> runs;
-              const epoch::Guard guard;
-              if (file_->try_pin(pages_at(0, 2), runs).outcome != PinOutcome::pinned) return;
-              note_pinned(1);
-              use(1);
-              --holders_[1];
-              for (const PinnedRun& run : runs) mapping::unpin(*map_, run);
-            },
+    return {[this] { pin_and_unpin_both(); },
             [this] {
               if (!file_->zap(pages_at(1))) {
                 free_page(1);

@@ -15,6 +15,7 @@
 #include "support/hugetlb.h"
 #include "support/mark_stop.h"
 #include "support/pool_fixture.h"
+#include "support/showing_bed.h"
 #include "support/skip.h"
 #include "support/task.h"
 #include "support/window_bed.h"
@@ -22,17 +23,11 @@
 namespace holdfast::test {
 namespace {
 
-class Buffers : public WindowBed, public ::testing::WithParamInterface<Showing> {
+class Buffers : public ShowingBed {
  protected:
   void SetUp() override {
-    serve_faults(GetParam().faults);
-    if (carriage() == Carriage::hugetlb) {
-      huge_pages_.emplace(48U);
-      if (!huge_pages_->missing().empty()) HF_SKIP_CAPABILITY("hugetlb", huge_pages_->missing());
-      open_pool(carriage(), 96 * MiB);
-    } else {
-      open_pool(carriage());
-    }
+    ShowingBed::SetUp();
+    if (IsSkipped()) return;
     file_.emplace(make_file("/a", pattern(4 * grain())));
     other_.emplace(make_file("/b", ""));
   }
@@ -40,12 +35,10 @@ class Buffers : public WindowBed, public ::testing::WithParamInterface<Showing> 
     file_.reset();
     other_.reset();
   }
-  Carriage carriage() const { return GetParam().carriage; }
   File& file() { return *file_; }
   File& other() { return *other_; }
 
  private:
-  std::optional<HugePages> huge_pages_;
   std::optional<File> file_;
   std::optional<File> other_;
 };

@@ -18,9 +18,9 @@
 
 #include "support/hugetlb.h"
 #include "support/mark_stop.h"
-#include "support/page_tables.h"
 #include "support/pool_fixture.h"
 #include "support/skip.h"
+#include "support/smaps.h"
 #include "support/task.h"
 #include "support/window_bed.h"
 #include "window/fault_server.h"
@@ -84,7 +84,7 @@ TEST_F(Hazards, EveryPartStaysWatched) {
   }
   file.truncate(100 * kPage).value();
   file.truncate(400 * kPage).value();
-  EXPECT_EQ(unwatched_parts(window.data(), window.size()), "");
+  EXPECT_EQ(unwatched_parts(window.bytes()), "");
 }
 
 // A translation that is asked for after the file ended there must not appear: over a guard or poison marker it would.
@@ -182,7 +182,7 @@ TEST_F(Hazards, AWindowForReadingIsWatchedToo) {
   File file = make_file("/a", pattern(64 * kPage));
   const Window window = file.map(0, 64 * kPage, {.access = Access::read}).value();
   SKIP_WITHOUT_FAULTS(window);
-  EXPECT_EQ(unwatched_parts(window.data(), window.size()), "");
+  EXPECT_EQ(unwatched_parts(window.bytes()), "");
   EXPECT_EQ(load(window, 40 * kPage), pattern(64 * kPage)[40 * kPage]);
   file.punch(32 * kPage, 16 * kPage).value();
   EXPECT_EQ(load(window, 40 * kPage), '\0');

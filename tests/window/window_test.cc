@@ -20,30 +20,17 @@
 #include "support/hugetlb.h"
 #include "support/pool_fixture.h"
 #include "support/random_stores.h"
+#include "support/showing_bed.h"
 #include "support/skip.h"
 #include "support/window_bed.h"
 
 namespace holdfast::test {
 namespace {
 
-class Windows : public WindowBed, public ::testing::WithParamInterface<Showing> {
+class Windows : public ShowingBed {
  protected:
-  void SetUp() override {
-    serve_faults(GetParam().faults);
-    if (carriage() == Carriage::hugetlb) {
-      huge_pages_.emplace(48U);
-      if (!huge_pages_->missing().empty()) HF_SKIP_CAPABILITY("hugetlb", huge_pages_->missing());
-      open_pool(carriage(), 96 * MiB);
-    } else {
-      open_pool(carriage());
-    }
-  }
-  Carriage carriage() const { return GetParam().carriage; }
   // Pages of the carrier: many, where they are small.
   std::uint64_t many() const { return carriage() == Carriage::hugetlb ? 16 : 64; }
-
- private:
-  std::optional<HugePages> huge_pages_;
 };
 
 TEST_P(Windows, ShowsWhatWasWritten) {
