@@ -19,6 +19,7 @@
 #include <holdfast/device.h>
 #include <holdfast/error.h>
 #include <holdfast/file.h>
+#include <holdfast/lease.h>
 #include <holdfast/pin.h>
 #include <holdfast/types.h>
 #include <holdfast/units.h>
@@ -154,6 +155,8 @@ class Filesystem {
   Result<Pin> pin_address(const void* address, std::uint64_t length, const PinOptions& options = {});
   // Every pin of this file system that this process holds, at most `limit`.
   std::vector<PinInfo> pins(std::size_t limit = 100000) const;
+  // Every lease of this file system that was not released, those that are overdue included.
+  std::vector<LeaseInfo> leases() const;
   std::vector<QuarantineInfo> quarantine() const;
   // Adds 1 to `event_fd` (eventfd(2)) once nothing is in quarantine; at once when nothing is.
   Status drain(int event_fd);

@@ -5,6 +5,7 @@
 #include <holdfast/error.h>       // IWYU pragma: export
 #include <holdfast/file.h>        // IWYU pragma: export
 #include <holdfast/filesystem.h>  // IWYU pragma: export
+#include <holdfast/lease.h>       // IWYU pragma: export
 #include <holdfast/pin.h>         // IWYU pragma: export
 #include <holdfast/types.h>       // IWYU pragma: export
 #include <holdfast/window.h>      // IWYU pragma: export

@@ -23,6 +23,13 @@ enum class OnPinned : std::uint8_t {
   detach,  // the file changes now; the pinned blocks wait in quarantine for their last unpin
 };
 
+// Why the holder of a layout lease is asked for it back.
+enum class RecallReason : std::uint8_t {
+  write,  // blocks come into the range, or unwritten ones begin to show bytes; none leaves
+  unmap,  // blocks are about to leave the file: truncate, punch, zero_range
+  final,  // the file has ended; its blocks wait in quarantine for the holder's pins
+};
+
 // What a new pin does when a truncate or punch is waiting for its range.
 enum class OnBreak : std::uint8_t {
   wait,  // until the break has ended or the pin's own deadline passes

@@ -8,6 +8,7 @@
 #include "filesystem/attributes.h"
 #include "filesystem/core.h"
 #include "filesystem/fallocate.h"
+#include "filesystem/lease.h"
 #include "filesystem/pin.h"
 #include "filesystem/read.h"
 #include "filesystem/seek.h"
@@ -148,6 +149,13 @@ Result<Pin> File::pin(std::uint64_t offset, std::uint64_t length, const PinOptio
 Result<Pin> File::try_pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options) {
   if (options.access == Access::write && !impl_->may_write) return no_pin_for_writing(*impl_);
   return filesystem::try_pin(*impl_->inode, offset, length, options);
+}
+
+Result<Lease> File::lease(std::uint64_t offset, std::uint64_t length, const LeaseOptions& options) {
+  if (options.access == Access::write && !impl_->may_write) return refused(*impl_, EBADF, "not opened for writing");
+  HF_ASSIGN(std::unique_ptr<filesystem::FileLease> taken,
+            filesystem::lease(*impl_->inode, offset, length, options));
+  return Lease(std::move(taken));
 }
 
 Status File::sync() {

@@ -9,6 +9,7 @@
 #include "filesystem/attributes.h"
 #include "filesystem/core.h"
 #include "filesystem/create.h"
+#include "filesystem/lease.h"
 #include "filesystem/open.h"
 #include "filesystem/path.h"
 #include "filesystem/pin.h"
@@ -210,6 +211,8 @@ Result<std::vector<Pin>> Filesystem::pin_many(std::span<const PinRange> ranges, 
 }
 
 std::vector<PinInfo> Filesystem::pins(std::size_t limit) const { return filesystem::pin_report(*core_, limit); }
+
+std::vector<LeaseInfo> Filesystem::leases() const { return filesystem::lease_report(*core_); }
 
 std::vector<QuarantineInfo> Filesystem::quarantine() const {
   if (!core_->is_usable()) return {};

@@ -16,6 +16,7 @@
 #include "filesystem/unit_maker.h"
 #include "filesystem/window_memory.h"
 #include "filesystem/write.h"
+#include "layout/lease.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -97,6 +98,9 @@ Result<std::uint64_t> append(Inode& inode, std::span<const std::byte> from) {
   const std::span<std::byte> gathered = thread_buffer().first(is_short ? from.size() : 0);
   HF_TRY(gather(from.first(gathered.size()), gathered.data()));
   HF_MARK("append.gathered");
+  // acquire: partner is whoever changed the size; where the end is by then is seen under the lock.
+  const std::uint64_t size = inode.size.load(std::memory_order_acquire);
+  HF_TRY(layout::recall_for_write(inode.mapping, pages_touched(size, from.size())));
   bool made_space = false;
   for (;;) {
     PageRange came;

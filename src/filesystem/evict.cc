@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/check.h"
 #include "base/fault_point.h"
 #include "base/mark.h"
 #include "base/trace.h"
@@ -13,6 +12,7 @@
 #include "filesystem/quarantine.h"
 #include "filesystem/removal.h"
 #include "filesystem/worker.h"
+#include "layout/final.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -92,7 +92,7 @@ Status free_number(Inode& inode) {
 void evict(Inode& inode) {
   Core& core = inode.core;
   const InodeNumber number = inode.number;
-  forget_pages(inode);
+  layout::break_final(inode.mapping);
   std::uint64_t left = 0;
   {
     const MutexLock lock(inode.lock);
@@ -109,16 +109,6 @@ void evict(Inode& inode) {
 }
 
 }  // namespace
-
-void forget_pages(Inode& inode) {
-  if (inode.mapping.entry_pages().raw() == 0) return;
-  const bool quiet = inode.mapping.close_gate(kEverything, Nanoseconds(0));
-  HF_DEBUG_CHECK(quiet, "inode {}: a copy is in progress without a handle", raw(inode.number));
-  static_cast<void>(quiet);
-  static_cast<void>(inode.mapping.zap(kEverything));
-  inode.mapping.remove(kEverything);
-  inode.mapping.open_gate(kEverything);
-}
 
 void look_at(Inode& inode) {
   Core& core = inode.core;

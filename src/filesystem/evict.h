@@ -17,9 +17,6 @@ void look_at(Inode& inode);
 // Frees what is idle in the holding inode, and lets it go when nothing is left. Worker's turn.
 void reap_holding(Core& core);
 
-// Every entry and translation of an inode that nobody has a handle of. Pins stay.
-void forget_pages(Inode& inode);
-
 // Finishes what a former mount left on the orphan list. At mount, before anyone has a file.
 Status clean_orphans(Core& core);
 

@@ -13,6 +13,7 @@
 #include "filesystem/times.h"
 #include "filesystem/unit_maker.h"
 #include "layout/break.h"
+#include "layout/lease.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -73,6 +74,7 @@ Status fill(Inode& inode, const std::vector<PageRange>& holes) HF_REQUIRES(inode
 Status allocate(Inode& inode, std::uint64_t offset, std::uint64_t length, bool keep_size) {
   HF_TRY(check_range(inode, offset, length));
   const std::uint64_t end = offset + length;
+  HF_TRY(layout::recall_for_write(inode.mapping, pages_touched(offset, length)));
   PageRange came;
   for (bool again = true;; again = false) {
     const auto attempt = [&]() -> Status {

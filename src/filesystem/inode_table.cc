@@ -9,10 +9,10 @@
 #include "base/trace.h"
 #include "base/wait_queue.h"
 #include "filesystem/core.h"
-#include "filesystem/evict.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/record.h"
 #include "filesystem/worker.h"
+#include "layout/final.h"
 
 namespace holdfast::filesystem {
 
@@ -226,7 +226,7 @@ void InodeTable::for_each(const std::function<void(Inode&)>& visit) {
 bool InodeTable::drop(Inode& inode) {
   // A pin that came before the last handle went is seen; there is nobody to take another one.
   const bool stays = !record(inode).has_value() || inode.mapping.first_pinned({PageIndex(0), kEndOfFile}).has_value();
-  if (!stays) forget_pages(inode);
+  if (!stays) layout::forget_entries(inode.mapping);
   std::unique_ptr<Inode> gone;
   {
     const MutexLock lock(parts_->mutex);
@@ -257,7 +257,7 @@ void InodeTable::drop_unused(std::size_t keep) {
 }
 
 void InodeTable::release_tracking() {
-  for_each([](Inode& inode) { forget_pages(inode); });
+  for_each([](Inode& inode) { layout::forget_entries(inode.mapping); });
 }
 
 std::size_t InodeTable::unused() const {

@@ -14,6 +14,7 @@
 #include "filesystem/pin_builder.h"
 #include "filesystem/pin_track.h"
 #include "filesystem/pin_wait.h"
+#include "layout/lease.h"
 
 namespace holdfast {
 
@@ -118,6 +119,8 @@ Attempt attempt_of(mapping::Mapping::PinOutcome outcome) {
       return Attempt::breaking;
     case mapping::Mapping::PinOutcome::full:
       return Attempt::full;
+    case mapping::Mapping::PinOutcome::shared:
+      HF_CHECK(false, "an entry is shared, but no format here shares blocks");
   }
   __builtin_unreachable();
 }
@@ -166,7 +169,7 @@ struct PinnedUnit {
     return false;
   }
   mapping::PinnedRun run;
-  if (inode.mapping.try_pin_unit(index, run).outcome != mapping::Mapping::PinOutcome::pinned) [[unlikely]] {
+  if (inode.mapping.try_pin_unit(index, run, options.access).outcome != mapping::Mapping::PinOutcome::pinned) [[unlikely]] {
     pagemap::release_slot(slot);
     return false;
   }
@@ -193,7 +196,7 @@ AttemptResult attempt_pin(Inode& inode, std::uint64_t offset, std::uint64_t leng
   const epoch::Guard guard;
   pagemap::PinSlot* const slot = pagemap::take_slot(identity_of(inode, offset, length, options));
   if (slot == nullptr) return {Attempt::no_memory, range.first};
-  const mapping::Mapping::PinResult result = inode.mapping.try_pin(range, runs);
+  const mapping::Mapping::PinResult result = inode.mapping.try_pin(range, runs, options.access);
   if (result.outcome != mapping::Mapping::PinOutcome::pinned) {
     pagemap::release_slot(slot);
     return {attempt_of(result.outcome), result.at};
@@ -248,6 +251,8 @@ namespace {
         return pin;
       case Attempt::absent:
         HF_MARK("pin.absent");
+        // Tracking for writing may fill holes.
+        if (options.access == Access::write) HF_TRY(layout::recall_for_write(inode.mapping, {how.at, range.end}));
         HF_TRY(track(inode, {how.at, range.end}, options.access, deadline, Units::make));
         break;
       case Attempt::breaking:

@@ -18,6 +18,7 @@
 #include "filesystem/unit_maker.h"
 #include "filesystem/user_bytes.h"
 #include "filesystem/window_memory.h"
+#include "layout/lease.h"
 #include "mapping/hold.h"
 
 namespace holdfast::filesystem {
@@ -165,6 +166,7 @@ class FreshWrite {
 
 Result<std::size_t> write_fresh(Inode& inode, std::uint64_t offset, UserBytes& from, std::size_t at,
                                 std::size_t length) {
+  HF_TRY(layout::recall_for_write(inode.mapping, pages_touched(offset, length)));
   bool made_space = false;
   for (;;) {
     Status written = FreshWrite(inode, offset, from, at, length).run();

@@ -12,6 +12,7 @@
 #include "base/trace.h"
 #include "base/wait_queue.h"
 #include "layout/holders.h"
+#include "layout/lease.h"
 
 namespace holdfast::layout {
 
@@ -39,6 +40,7 @@ struct BreakState {
   bool detaches() const { return options.on_pinned == OnPinned::detach; }
 
   bool take_turn(Parker& parker);
+  Result<bool> leases_ended(Parker& parker);
   bool holds_ended(Parker& parker);
   Result<bool> pins_gone(Parker& parker);
   Result<Break::Progress> step(Parker& parker);
@@ -73,6 +75,17 @@ bool BreakState::take_turn(Parker& parker) {
   return true;
 }
 
+Result<bool> BreakState::leases_ended(Parker& parker) {
+  recall(mapping, mark.range, RecallReason::unmap);
+  if (detaches() || none_leased(mapping, mark.range)) return true;
+  if (options.on_pinned == OnPinned::fail) return in_the_way(EBUSY, mapping, mark.range, "leased");
+  waiter.emplace(lease_ended_key(), parker);
+  HF_MARK("layout.break.found_lease");
+  if (!none_leased(mapping, mark.range)) return false;
+  waiter.reset();
+  return true;
+}
+
 bool BreakState::holds_ended(Parker& parker) {
   if (holds.ended()) return true;
   waiter.emplace(mapping::hold_ended_key(), parker);
@@ -91,7 +104,7 @@ Result<bool> BreakState::pins_gone(Parker& parker) {
     }
     searched = std::max(searched, busy->index);
     if (options.on_pinned == OnPinned::fail) {
-      if (synchronized) return pinned_error(EBUSY, mapping, mark.range, "pinned");
+      if (synchronized) return in_the_way(EBUSY, mapping, mark.range, "pinned");
       // Counts without an identity are takers and releasers on their way; no new one enters behind the mark.
       HF_MARK("layout.break.lets_takers_finish");
       epoch::synchronize();
@@ -109,12 +122,12 @@ Result<bool> BreakState::pins_gone(Parker& parker) {
 Error BreakState::too_late() const {
   if (!active) {
     const PageRange other = mapping.active_break(requested).value_or(requested);
-    return pinned_error(ETIMEDOUT, mapping, other, "another break of the range lasts; pinned");
+    return in_the_way(ETIMEDOUT, mapping, other, "another break of the range lasts; pinned");
   }
   if (!holds.ended()) {
     return Error(ETIMEDOUT, fmt::format("inode {}", mapping.file().inode), "a copy of the range is still in progress");
   }
-  return pinned_error(ETIMEDOUT, mapping, mark.range, "still pinned");
+  return in_the_way(ETIMEDOUT, mapping, mark.range, "still pinned");
 }
 
 // The range whose pins this break waits for, be it behind other breaks, when all of them are the calling thread's own.
@@ -122,7 +135,7 @@ std::optional<Error> BreakState::deadlock() const {
   if (active && !holds.ended()) return std::nullopt;
   for (const PageRange range : active ? std::vector{mark.range} : mapping.waits_behind(mark)) {
     if (waits_for_itself(mapping, range)) {
-      return pinned_error(EDEADLK, mapping, range, "this thread would wait for its own pins");
+      return in_the_way(EDEADLK, mapping, range, "this thread would wait for its own pins");
     }
   }
   return std::nullopt;
@@ -130,7 +143,11 @@ std::optional<Error> BreakState::deadlock() const {
 
 Result<Break::Progress> BreakState::step(Parker& parker) {
   waiter.reset();
-  bool ready = take_turn(parker) && holds_ended(parker);
+  bool ready = take_turn(parker);
+  if (ready) {
+    HF_ASSIGN(ready, leases_ended(parker));
+  }
+  ready = ready && holds_ended(parker);
   if (ready && !detaches()) {
     HF_ASSIGN(ready, pins_gone(parker));
   }

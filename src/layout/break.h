@@ -1,7 +1,8 @@
 // Breaking the layout of a range, in two stages: make it free of pins, then take it away.
 //
-//   Stage 1, wait:  Break::wait. Marks the range, so that no new pin enters, and waits for the pins inside it. Loads,
-//                   stores, faults, read, write and append go on; no lock is held; a failure has changed nothing.
+//   Stage 1, wait:  Break::wait. Marks the range, so that no new pin enters, asks for leases of it back (lease.h), and
+//                   waits for these and for the pins inside it. Loads, stores, faults, read, write and append go on;
+//                   no lock is held; a failure has changed nothing.
 //   Stage 2, commit: the caller takes its inode lock, reads size and extents again, and calls commit(): the gate of
 //                   the range closes, short holds end within a bounded moment, translations go, entries are zapped.
 //                   The caller then takes the blocks out of the file and ends the Commit.
@@ -83,7 +84,8 @@ class Break {
  public:
   // Stage 1, blocking. Errors, each with nothing changed:
   //   ETIMEDOUT  deadline; names the holders
-  //   EBUSY      policy fail, and someone holds a pin (with identity); names them
+  //   EBUSY      policy fail, and someone holds a pin (with identity) or a lease; names them. The holder of the lease
+  //              was told all the same
   //   EDEADLK    every pin that is left was taken by this thread and not as released_elsewhere; names them
   //   EINTR      a signal handler ran
   // `detach` waits for nobody but another break of an overlapping range. For EDEADLK the pins of that other break's
@@ -99,8 +101,8 @@ class Break {
   static Break begin(mapping::Mapping& mapping, PageRange range, const BreakOptions& options);
   Result<Progress> advance(Parker& parker);
 
-  // Stage 2. The caller holds the inode lock. nullopt: short holds lasted beyond the bounded moment (or a page shared
-  // with another file was pinned through that one); the gate is open again; release the inode lock, call again_wait(),
+  // Stage 2. The caller holds the inode lock. nullopt: short holds lasted beyond the bounded moment (or a page that was
+  // shared became the file's own, and is pinned); the gate is open again; release the inode lock, call again_wait(),
   // and retry. `detach` never returns nullopt.
   std::optional<Commit> commit();
   // Stage 1 again under the same deadline, after commit() said so: waits for the holds that lasted, too. In steps:

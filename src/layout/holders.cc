@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "layout/lease.h"
 #include "pagemap/pin_table.h"
 
 namespace holdfast::layout {
@@ -24,23 +25,40 @@ Bytes bytes_of(PageRange range) {
   return {offset, range.end >= kEndOfFile ? UINT64_MAX - offset : range.end.bytes() - offset};
 }
 
+std::string bytes_text(std::uint64_t first, std::uint64_t end) { return fmt::format("at bytes [{}, {})", first, end); }
+
+double seconds(Nanoseconds time) { return std::max(std::chrono::duration<double>(time).count(), 0.0); }
+
 std::string name_of(const pagemap::Holder& holder) {
-  const auto age = std::chrono::duration<double>(monotonic_now() - holder.since).count();
-  return fmt::format("\"{}\" by pid {} for {:.1f} s at bytes [{}, {})", holder.identity.purpose, holder.pid,
-                     std::max(age, 0.0), holder.identity.offset, holder.identity.offset + holder.identity.length);
+  const pagemap::PinIdentity& pin = holder.identity;
+  return fmt::format("\"{}\" by pid {} for {:.1f} s {}", pin.purpose, holder.pid,
+                     seconds(monotonic_now() - holder.since), bytes_text(pin.offset, pin.offset + pin.length));
+}
+
+std::string name_of(const LeaseReport& lease) {
+  const PageIndex end = std::min(lease.range.end, kEndOfFile);
+  return fmt::format("\"{}\", a lease of thread {} {}, asked back {:.1f} s ago{}", lease.holder, lease.tid,
+                     bytes_text(lease.range.first.bytes(), end.bytes()), seconds(lease.since_recall),
+                     lease.state == LeaseState::overdue ? ", overdue" : "");
 }
 
 }  // namespace
 
-Error pinned_error(int code, const mapping::Mapping& mapping, PageRange range, const std::string& what) {
+Error in_the_way(int code, const mapping::Mapping& mapping, PageRange range, const std::string& what) {
   const Bytes bytes = bytes_of(range);
-  const auto holders = pagemap::holders_of(mapping.file(), bytes.offset, bytes.length, kNamed + 1);
-  std::string reason = what;
-  for (std::size_t i = 0; i < std::min(holders.size(), kNamed); ++i) {
-    reason += i == 0 ? ": " : ", ";
-    reason += name_of(holders[i]);
+  std::vector<std::string> names;
+  for (const LeaseReport& lease : leases_of(mapping.file(), range)) names.push_back(name_of(lease));
+  for (const pagemap::Holder& holder :
+       pagemap::holders_of(mapping.file(), bytes.offset, bytes.length, kNamed + 1)) {
+    names.push_back(name_of(holder));
   }
-  if (holders.size() > kNamed) reason += ", and more";
+  std::string reason = what;
+  for (std::size_t i = 0; i < std::min(names.size(), kNamed); ++i) {
+    reason += i == 0 ? ": " : ", ";
+    reason += names[i];
+  }
+  if (names.size() > kNamed) reason += ", and more";
+  if (names.empty()) reason += ", through another file that shares the blocks or by somebody who just lets go";
   return Error(code, fmt::format("inode {}", mapping.file().inode), std::move(reason),
                code == EDEADLK ? "release them first, or pin with released_elsewhere" : "");
 }

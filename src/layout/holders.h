@@ -9,9 +9,10 @@
 
 namespace holdfast::layout {
 
-// An error about pins of the range: `code`, and a reason that begins with `what` and names a handful of the holders by
-// purpose, pid, age and bytes.
-Error pinned_error(int code, const mapping::Mapping& mapping, PageRange range, const std::string& what);
+// An error about pins and leases of the range: `code`, and a reason that begins with `what` and names a handful of the
+// holders by purpose, pid, age and bytes, and of leases whether they were asked back and are overdue. Pins through
+// another file that shares the blocks cannot be named: the reason says that such are left.
+Error in_the_way(int code, const mapping::Mapping& mapping, PageRange range, const std::string& what);
 
 // Whether waiting for the pins of the range would never end, because the calling thread took all of them and nobody
 // else releases them.

@@ -116,7 +116,7 @@ bool Mapping::try_activate(BreakMark& mark) {
   }
   HF_MARK("mapping.break.marking");
   walk(mark.range, [this](PageIndex, Entry entry) {
-    if (entry.tracks()) pages_.set_break(entry.pfn(), entry.order());
+    if (entry.tracks() && !entry.shared()) pages_.set_break(entry.pfn(), entry.order());
     return true;
   });
   set_state(mark.id, BreakState::active);
@@ -134,9 +134,7 @@ void Mapping::unmark(const BreakMark& mark) {
   }
   if (marked) {
     walk(mark.range, [this](PageIndex, Entry entry) {
-      if (entry.has_page() && pages_.read(entry.pfn(), entry.order()).breaking()) {
-        pages_.clear_break(entry.pfn(), entry.order());
-      }
+      clear_break(entry);
       return true;
     });
   }
@@ -148,6 +146,11 @@ void Mapping::unmark(const BreakMark& mark) {
   wake(break_key());
 }
 
+void Mapping::clear_break(Entry entry) const {
+  if (!entry.has_page() || entry.shared()) return;
+  if (pages_.read(entry.pfn(), entry.order()).breaking()) pages_.clear_break(entry.pfn(), entry.order());
+}
+
 bool Mapping::marks_now(PageRange unit) const {
   const std::vector<BreakRecord>& breaks = breaks_;
   return std::any_of(breaks.begin(), breaks.end(), [unit](const BreakRecord& one) {
@@ -156,8 +159,12 @@ bool Mapping::marks_now(PageRange unit) const {
 }
 
 std::optional<PageRange> Mapping::active_break(PageRange range) const {
-  // relaxed: only a hint. Who missed a break that begins now is refused by the mark on the page.
+  // relaxed: only a hint.
   if (breaks_count_.load(std::memory_order_relaxed) == 0) return std::nullopt;
+  return breaking(range);
+}
+
+std::optional<PageRange> Mapping::breaking(PageRange range) const {
   const MutexLock lock(tree_);
   for (const BreakRecord& one : breaks_) {
     if (one.state != BreakState::queued && one.range.overlaps(range)) return one.range;
@@ -182,7 +189,7 @@ std::optional<Mapping::BusyUnit> Mapping::busy_count(PageIndex index, Entry entr
 std::optional<Mapping::BusyUnit> Mapping::first_pinned(PageRange range) {
   std::optional<BusyUnit> busy;
   walk(range, [&](PageIndex index, Entry entry) {
-    if (entry.has_page()) busy = busy_count(index, entry);
+    if (entry.has_page() && !entry.shared()) busy = busy_count(index, entry);
     return !busy;
   });
   return busy;

@@ -6,7 +6,8 @@
 //   bit  5      ZERO    a hole that readers see as zeros; carries no page
 //   bit  6      EMPTY   the fault mutex of an index before its block is known; carries no page
 //   bit  7      ZAP     translations are gone and the entry's reference is returned; only with a page
-//   bits 8..    pfn
+//   bit  8      SHARED  other files may name the page too, so nobody stores to it through this one; only with a page
+//   bits 9..    pfn
 //
 // Invariants
 //   E1  EMPTY and ZERO exclude each other and ZAP, and their pfn is never turned into a page.
@@ -22,6 +23,10 @@
 
 namespace holdfast::mapping {
 
+// Whose a block is, as the format below knows it. `shared` may be said of a block that others have let go of since;
+// `own` only of one that no other file has.
+enum class Sharing : std::uint8_t { own, shared };
+
 class Entry {
  public:
   constexpr Entry() = default;  // none
@@ -30,8 +35,8 @@ class Entry {
     entry.raw_ = raw;
     return entry;
   }
-  static constexpr Entry real(Pfn pfn, Order order) {
-    return from_raw(kValue | size_bits(order) | pfn.raw() << kPfnShift);
+  static constexpr Entry real(Pfn pfn, Order order, Sharing sharing = Sharing::own) {
+    return from_raw(kValue | size_bits(order) | (sharing == Sharing::shared ? kShared : 0) | pfn.raw() << kPfnShift);
   }
   static constexpr Entry empty(Order order) { return from_raw(kValue | kEmpty | size_bits(order)); }
   static constexpr Entry zero(Order order) { return from_raw(kValue | kZero | size_bits(order)); }
@@ -42,6 +47,7 @@ class Entry {
   constexpr bool is_empty() const { return (raw_ & kEmpty) != 0; }
   constexpr bool is_zero() const { return (raw_ & kZero) != 0; }
   constexpr bool zapped() const { return (raw_ & kZap) != 0; }
+  constexpr bool shared() const { return (raw_ & kShared) != 0; }
   constexpr bool has_page() const { return raw_ != 0 && (raw_ & (kEmpty | kZero)) == 0; }
   // A real entry that holds its `tracked` count (E4).
   constexpr bool tracks() const { return (raw_ & (kValue | kEmpty | kZero | kZap)) == kValue; }
@@ -55,6 +61,8 @@ class Entry {
   constexpr Entry without_lock() const { return from_raw(raw_ & ~kLocked); }
   constexpr Entry with_zap() const { return from_raw(raw_ | kZap); }
   constexpr Entry without_zap() const { return from_raw(raw_ & ~kZap); }
+  constexpr Entry as_shared() const { return from_raw(raw_ | kShared); }
+  constexpr Entry as_own() const { return from_raw(raw_ & ~kShared); }
   constexpr bool operator==(const Entry&) const = default;
 
  private:
@@ -64,7 +72,8 @@ class Entry {
   static constexpr std::uint64_t kZero = 1U << 5;
   static constexpr std::uint64_t kEmpty = 1U << 6;
   static constexpr std::uint64_t kZap = 1U << 7;
-  static constexpr unsigned kPfnShift = 8;
+  static constexpr std::uint64_t kShared = 1U << 8;
+  static constexpr unsigned kPfnShift = 9;
   static constexpr std::uint64_t size_bits(Order order) { return std::uint64_t{order.raw() / 9U} << kSizeShift; }
 
   std::uint64_t raw_ = 0;

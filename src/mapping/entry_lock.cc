@@ -61,14 +61,11 @@ void Mapping::publish(PageIndex index, Entry entry) {
   next->parker.unpark();
 }
 
-// What must happen when the entry at `index` is erased, besides erasing it: M3, L1, and no break mark stays behind on a
-// page that leaves the file.
+// What must happen when the entry at `index` is erased, besides erasing it: M3, L1, M4.
 void Mapping::forget(PageIndex index, Entry entry) {
   HF_CHECK(!entry.tracks(), "M3: entry {:#x} at index {:#x} is erased without a zap", entry.raw(), index.raw());
   entry_pages_.fetch_sub(entry.order().pages().raw(), std::memory_order_relaxed);
-  if (entry.has_page() && pages_.read(entry.pfn(), entry.order()).breaking()) {
-    pages_.clear_break(entry.pfn(), entry.order());
-  }
+  clear_break(entry);
   while (LockWaiter* const waiter = first_waiter(index, entry.order())) {
     take_out(*waiter);
     waiter->state = LockWaiter::State::retry;
@@ -83,6 +80,13 @@ void Mapping::release_entry(PageIndex index, Entry entry) {
     entries_.erase(index);
   } else {
     publish(index, entry);
+  }
+}
+
+// For walks that met a locked entry: waits until it is unlocked or gone. Ours by hand-over, it goes on to the next.
+void Mapping::pass_lock_on(PageIndex index) {
+  if (wait_for_lock(index, Deadline::never(), false) == LockWait::granted) {
+    release_entry(index, entries_.load(index).without_lock());
   }
 }
 

@@ -3,8 +3,9 @@
 // First come, first served: unlocking hands the lock to the first waiter, so a newcomer never overtakes. Waits end at
 // their deadline or by a signal. A waiter whose entry was erased meanwhile starts over from the root of the tree.
 //
-// Who holds an entry lock waits for nothing and takes no lock ranked before `tree`: zap waits for entry locks while its
-// caller holds the inode.
+// Who holds an entry lock waits for nothing and takes no lock ranked before `tree`, but that of the file's windows to
+// remove or install translations: zap waits for entry locks while its caller holds the inode, and nobody waits for one
+// while he holds the windows' lock.
 #pragma once
 
 #include <cstdint>

@@ -15,8 +15,10 @@ Error Mapping::no_memory() const { return Error(ENOMEM, fmt::format("inode {}", 
 // before the entry is published, so the mark comes in time.
 Status Mapping::track(PageIndex index, Entry entry) {
   HF_MARK("mapping.insert.track");
-  HF_TRY(pages_.track(entry.pfn(), entry.order(), owner_id_, index));
-  if (marks_now({index, index + entry.order().pages()})) pages_.set_break(entry.pfn(), entry.order());
+  HF_TRY(pages_.track(entry.pfn(), entry.order(), entry.shared() ? pagemap::kNoOwner : owner_id_, index));
+  if (!entry.shared() && marks_now({index, index + entry.order().pages()})) {
+    pages_.set_break(entry.pfn(), entry.order());
+  }
   tracked_pages_.fetch_add(entry.order().pages().raw(), std::memory_order_relaxed);
   return {};
 }
@@ -30,7 +32,7 @@ Status Mapping::insert_fresh(PageIndex index, Entry entry) {
   }
   tracked_pages_.fetch_sub(entry.order().pages().raw(), std::memory_order_relaxed);
   pages_.untrack(entry.pfn(), entry.order());
-  if (pages_.read(entry.pfn(), entry.order()).breaking()) pages_.clear_break(entry.pfn(), entry.order());
+  clear_break(entry);
   return no_memory();
 }
 
@@ -45,8 +47,10 @@ Result<Mapping::InsertOutcome> Mapping::insert_at(Found& found, PageIndex index,
   if (found.entry.tracks()) return InsertOutcome::already_there;
   if (found.entry.zapped() && found.entry.pfn() + (index - found.index) == wanted.pfn()) {
     // The reference first, then ZAP goes, then the caller installs translations: never one without the other.
-    HF_TRY(track(found.index, found.entry.without_zap()));
-    found.entry = found.entry.without_zap();
+    const Entry revived = wanted.shared() ? found.entry.without_zap().as_shared() : found.entry.without_zap();
+    HF_TRY(track(found.index, revived));
+    if (revived.shared()) clear_break(found.entry);
+    found.entry = revived;
     entries_.replace(found.index, found.ours ? found.entry.with_lock() : found.entry);
     return InsertOutcome::inserted;
   }
@@ -70,12 +74,13 @@ Result<Mapping::InsertOutcome> Mapping::insert_at(Found& found, PageIndex index,
   return InsertOutcome::inserted;
 }
 
-Result<Mapping::InsertOutcome> Mapping::insert(PageIndex index, Pfn pfn, Order order, Deadline deadline) {
+Result<Mapping::InsertOutcome> Mapping::insert(PageIndex index, Pfn pfn, Order order, Deadline deadline,
+                                               Sharing sharing) {
   HF_CHECK(index.is_aligned(order) && pfn.is_aligned(order), "E2: index {:#x} and page {:#x} of order {}", index.raw(),
            pfn.raw(), order.raw());
   const MutexLock lock(tree_);
   HF_ASSIGN(Found found, settle(index, order, deadline));
-  Result<InsertOutcome> outcome = insert_at(found, index, Entry::real(pfn, order));
+  Result<InsertOutcome> outcome = insert_at(found, index, Entry::real(pfn, order, sharing));
   // On every way out the lock goes on, failure included.
   if (found.ours) release_entry(found.index, found.entry);
   return outcome;
@@ -104,7 +109,7 @@ bool Mapping::may_form(PageRange unit, Pfn pfn, Order order) {
   while (filled < unit.end) {
     if (!cursor.next() || cursor.index() != filled) return false;
     const Entry entry = cursor.entry();
-    if (entry.locked() || !entry.tracks() || entry.order() >= order) return false;
+    if (entry.locked() || entry.shared() || !entry.tracks() || entry.order() >= order) return false;
     if (entry.pfn() != pfn + (filled - unit.first) || busy_count(filled, entry)) return false;
     filled = cursor.behind();
   }

@@ -57,7 +57,8 @@ std::optional<std::string> Mapping::check_entry(PageIndex index, Entry entry) co
   if (!entry.pfn().is_aligned(entry.order())) return fmt::format("E2: page of the entry at {}", index.raw());
   const pagemap::CountWord word = pages_.read(entry.pfn(), entry.order());
   if (word.tracked() == 0) return fmt::format("M1: the page of the entry at {} is not tracked", index.raw());
-  if (word.tracked() != 1) return std::nullopt;
+  if (entry.shared()) return std::nullopt;
+  if (word.tracked() != 1) return fmt::format("M1: {} entries name the page at {}", word.tracked(), index.raw());
   const pagemap::OwnerId owner = pages_.owner(entry.pfn(), entry.order());
   const PageIndex owner_index = pages_.index(entry.pfn(), entry.order());
   if (owner != owner_id_ || owner_index != index) {

@@ -8,11 +8,11 @@
 //   - short holds (hold.h): published by copies, inserts and faults; closing a gate waits for those inside.
 //
 // Invariants (checked by check())
-//   M1  every real, unzapped entry's unit has tracked >= 1, and unshared its (owner, index) name this mapping here.
+//   M1  every real, unzapped entry's unit is tracked: by this entry alone, and its (owner, index) name this mapping
+//       here; or, where the entry is SHARED, by at least this one (sharing.cc).
 //   M2  entries are disjoint, aligned (E2), and `entry_pages()` is the sum of their sizes.
 //   M3  an entry is erased only when zapped (or page-less) and not LOCKED by another.
-//   M4  a tracked unit inside an active break carries its break mark. Not for shared units: the break of another
-//       mapping may take the one mark away; then a commit that finds a pin goes back to waiting.
+//   M4  a tracked unit inside an active break carries its break mark, unless it is SHARED: those carry none.
 //   M5  no entry straddles the end of an active break.
 //
 // Locking: `tree` (rank tree) guards changes of the tree, the breaks, the gates and the queue for entry locks; lookups
@@ -20,6 +20,7 @@
 // What a walk saw of an index stays true afterwards because of marks and gates, not because of the lock.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -77,7 +78,13 @@ class Mapping {
   std::optional<Entry> first_tracking(PageRange range);
 
   // --- pins: lock-free ---
-  enum class PinOutcome : std::uint8_t { pinned, absent, breaking, full };
+  enum class PinOutcome : std::uint8_t {
+    pinned,
+    absent,
+    breaking,
+    full,
+    shared,  // write access to a block that others may have: the file needs one of its own first (sharing.cc)
+  };
   struct PinResult {
     PinOutcome outcome = PinOutcome::absent;
     PageIndex at;  // where anything but `pinned` was met
@@ -87,9 +94,9 @@ class Mapping {
   //
   // Who gives pins an identity keeps one epoch::Guard around { take_slot, try_pin, confirm_slot } and one around
   // { release_slot, unpin }: a break by `fail` waits for such guards before it counts (see layout/break.h).
-  PinResult try_pin(PageRange range, std::vector<PinnedRun>& runs) const;
+  PinResult try_pin(PageRange range, std::vector<PinnedRun>& runs, Access access = Access::read) const;
   // The same for the unit that covers one index, without a vector, inside an epoch: the hot path.
-  PinResult try_pin_unit(PageIndex index, PinnedRun& run) const;
+  PinResult try_pin_unit(PageIndex index, PinnedRun& run, Access access = Access::read) const;
 
   // --- faults and slow pins: the caller is inside a Hold of the range ---
   enum class InsertOutcome : std::uint8_t {
@@ -102,11 +109,20 @@ class Mapping {
   // a detaching break: leave it, look the extents up again, start over.
   // A conflict are smaller entries inside the unit, a page of it that is still in use by itself, or the end of a break
   // inside the unit (M5). Translations of a ZERO entry are the caller's, who replaces them by the block's.
-  Result<InsertOutcome> insert(PageIndex index, Pfn pfn, Order order, Deadline deadline);
+  // A ZAP entry that is revived is SHARED if it was, or if `sharing` says so; make_own() ends that.
+  Result<InsertOutcome> insert(PageIndex index, Pfn pfn, Order order, Deadline deadline,
+                               Sharing sharing = Sharing::own);
   // Replaces idle entries that exactly fill a congruent unit by one entry of `order`, if nobody holds any of them, no
   // break or closed gate overlaps and none is locked. False: the same pages are named as before. Existing translations
   // stay good: they show the same memory.
   bool try_form_unit(PageIndex first, Pfn pfn, Order order);
+
+  // --- blocks of several files: see sharing.cc ---
+  // The blocks of the range are no other file's any more: SHARED entries become this file's own, with the page's back
+  // pointer, and with the break mark where a break is active. The caller has the file's lock, so that no other file
+  // gets them meanwhile. Waits for entry locks, and for an epoch. Translations stay: those of SHARED entries refuse
+  // stores, and are the caller's to renew.
+  void make_own(PageRange range);
 
   // --- entry locks: see entry_lock.h ---
   // Locks the entry that covers `index`; where there is none, creates an EMPTY one of `order` first. ETIMEDOUT, EINTR,
@@ -120,6 +136,16 @@ class Mapping {
   bool marked(PageIndex index, EntryMark mark) const;
   // The first entry with the mark that overlaps the range.
   std::optional<XArray::Found> first_marked(PageRange range, EntryMark mark) const;
+  // For the fault of a store, inside a Hold: marks the entry that covers `index` dirty and gives its lock, under which
+  // the writable translation is installed. Waits for the lock of another, to the deadline. EAGAIN: no entry tracks the
+  // page. ETIMEDOUT, EINTR.
+  Result<EntryLock> mark_dirty(PageIndex index, Deadline deadline);
+  // Flushes every entry of the range that is dirty at the call, and the last store to it before the call with it; see
+  // write_back.cc. `flush` runs with the entry's lock held, so it waits for nothing but the device and takes no lock
+  // ranked before `tree`. Its error ends the write-back; what was not flushed stays dirty. ETIMEDOUT, EINTR: an entry
+  // stayed locked by another.
+  using Flush = std::function<Status(PageIndex index, Pfn pfn, PageCount count)>;
+  Status write_back(PageRange range, const Flush& flush, Deadline deadline);
 
   // --- breaks: called by the layout layer ---
   // Rounds a range out to the entries that straddle its ends.
@@ -140,14 +166,17 @@ class Mapping {
   std::vector<PageRange> waits_behind(const BreakMark& mark) const;
   // Takes an active or queued mark away and wakes break_key().
   void unmark(const BreakMark& mark);
-  // The range of an active break that overlaps.
+  // The range of an active break that overlaps. A break that begins at this moment may be missed: pins are refused by
+  // the mark on their page all the same.
   std::optional<PageRange> active_break(PageRange range) const;
+  // The same, and exact: a break that is not seen becomes active after this call.
+  std::optional<PageRange> breaking(PageRange range) const;
   // Woken whenever a mark or a gate goes.
   const void* break_key() const { return &break_key_; }
 
   // First unit of the range with pins (P4). `order` and `pfn` name the count that has them, which may be that of a
   // larger unit whose entry is gone; `index` is where the entry begins. Waits for nothing: a locked entry is looked at
-  // like any other, because its page's word is true whoever holds the lock. ZAP entries count too.
+  // like any other, because its page's word is true whoever holds the lock. ZAP entries count too; SHARED ones do not.
   struct BusyUnit {
     PageIndex index;
     Pfn pfn;
@@ -167,8 +196,10 @@ class Mapping {
 
   // --- zap and delete: gate closed ---
   // Removes translations of the range, then returns each real entry's reference exactly once and marks it ZAP. Waits
-  // for entry locks, which are short. Idempotent. Reports the first unit that is still pinned, or nullopt.
-  std::optional<BusyUnit> zap(PageRange range);
+  // for entry locks, which are short. Idempotent. Reports the first unit that is still pinned, or nullopt; SHARED ones
+  // only where asked for.
+  enum class Report : std::uint8_t { own, all };
+  std::optional<BusyUnit> zap(PageRange range, Report report = Report::own);
   // Erases zapped and page-less entries of the range, whole units also where they straddle its ends. The association is
   // undone by zap; busy units (detach) lose their entry too. Who keeps dirty marks flushes what straddles before.
   void remove(PageRange range);
@@ -217,6 +248,7 @@ class Mapping {
   void publish(PageIndex index, Entry entry) HF_REQUIRES(tree_);
   void forget(PageIndex index, Entry entry) HF_REQUIRES(tree_);
   void release_entry(PageIndex index, Entry entry) HF_REQUIRES(tree_);
+  void pass_lock_on(PageIndex index) HF_REQUIRES(tree_);
   void unlock_entry(PageIndex index, Entry entry);
   Result<Found> settle(PageIndex index, Order order, Deadline deadline) HF_REQUIRES(tree_);
   Error lock_error(LockWait outcome, PageIndex index) const;
@@ -233,6 +265,8 @@ class Mapping {
 
   // breaks.cc
   bool marks_now(PageRange unit) const HF_REQUIRES(tree_);
+  // No break mark stays behind on a page that the entry will not name any more, or not as the file's own.
+  void clear_break(Entry entry) const;
   PageRange rounded(PageRange range) const HF_REQUIRES(tree_);
   BreakRecord& record(std::uint64_t id) HF_REQUIRES(tree_);
   bool goes_before(const BreakRecord& other, const BreakRecord& mine, PageRange rounded) const HF_REQUIRES(tree_);
@@ -242,8 +276,15 @@ class Mapping {
   template <typename Visit>
   void walk(PageRange range, Visit visit);
 
+  // write_back.cc
+  void pick_dirty(PageRange range);
+  Result<std::optional<EntryLock>> lock_picked(PageRange range, Deadline deadline);
+
+  // sharing.cc
+  bool make_own_batch(PageRange& range, bool& moved);
+
   // zap.cc
-  bool zap_batch(PageRange& range, std::optional<BusyUnit>& busy);
+  bool zap_batch(PageRange& range, std::optional<BusyUnit>& busy, Report report);
   bool remove_batch(PageRange& range);
 
   void clear_marks(PageIndex index) HF_REQUIRES(tree_);
@@ -278,10 +319,14 @@ class Mapping {
 // the pin. With a release store in place of the exchange both can miss each other, and a page is freed under a pin.
 // From the root, because a slot of a node that left the tree says nothing, while the same entry may stand elsewhere.
 // Tests: Race.R1_PinBetweenZapAndCount, Race.R3_UndoneCountWakes.
-[[gnu::always_inline]] inline Mapping::PinResult Mapping::try_pin_unit(PageIndex index, PinnedRun& run) const {
+[[gnu::always_inline]] inline Mapping::PinResult Mapping::try_pin_unit(PageIndex index, PinnedRun& run,
+                                                                      Access access) const {
   HF_DEBUG_CHECK(epoch::inside(), "page {:#x} is pinned outside of an epoch", index.raw());
   const Entry entry = entries_.load(index).without_lock();
   if (!entry.tracks()) return {PinOutcome::absent, index};
+  if (entry.shared() && access == Access::write) [[unlikely]] {
+    return {PinOutcome::shared, index};
+  }
   HF_MARK("mapping.pin.found");
   switch (pages_.try_pin(entry.pfn(), entry.order())) {
     case pagemap::TakeOutcome::taken:

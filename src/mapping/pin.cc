@@ -58,7 +58,7 @@ class Batch {
 
 }  // namespace
 
-Mapping::PinResult Mapping::try_pin(PageRange range, std::vector<PinnedRun>& runs) const {
+Mapping::PinResult Mapping::try_pin(PageRange range, std::vector<PinnedRun>& runs, Access access) const {
   const epoch::Guard guard;
   Batch batch(pages_, runs);
   std::array<Entry, XArray::kRun> seen;
@@ -70,6 +70,7 @@ Mapping::PinResult Mapping::try_pin(PageRange range, std::vector<PinnedRun>& run
     for (unsigned i = 0; i < count; ++i) {
       const Entry entry = seen[i] = seen[i].without_lock();
       if (!entry.tracks()) return {PinOutcome::absent, index + PageCount(i)};
+      if (entry.shared() && access == Access::write) return {PinOutcome::shared, index + PageCount(i)};
       const pagemap::TakeOutcome taken = pages_.try_pin(entry.pfn(), entry.order());
       if (taken != pagemap::TakeOutcome::taken) return {outcome_of(taken), index + PageCount(i)};
       batch.add(entry.pfn(), entry.order());

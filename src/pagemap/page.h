@@ -10,7 +10,7 @@
 //   bit  31      moved     flips whenever the owner changes while references exist (set_owner)
 //
 // A unit's owner and index lie in the descriptor that holds its count. So a unit and the page in whose descriptor it
-// counts share one owner; while both have references they belong to one file.
+// counts share one owner; while both have references they belong to one file, or are shared and have none.
 //
 // Invariants
 //   P1  pins and tracked never wrap: a step that would refuses (EAGAIN, EMLINK) and changes nothing.
@@ -29,6 +29,8 @@ namespace holdfast::pagemap {
 
 // Names a mapping without keeping it alive; 0 is none. Looked up in the pagemap's owner table.
 using OwnerId = std::uint32_t;
+// Of a page that several files share: whoever has to hear of its last put makes itself the owner (set_owner).
+inline constexpr OwnerId kNoOwner = 0;
 
 struct CountWord {
   static constexpr std::uint32_t kPinUnit = 1;

@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/epoch.h"
 #include "explorer.h"
@@ -105,7 +106,36 @@ class FileScene : public Scene {
     if (pin(index, run) == PinOutcome::pinned) unpin(index, run);
   }
 
+  // --- sharing ---
+  // Page `index` of the file is page 5 of the other one, too.
+  void share(std::uint64_t index) {
+    for (const auto& [file, at] : {std::pair(file_.get(), index), std::pair(other_.get(), std::uint64_t{5})}) {
+      const auto hold = mapping::Hold::enter(*file, pages_at(at), Deadline());
+      expect(file->insert(PageIndex(at), page_of(index), kOrder4K, Deadline(), mapping::Sharing::shared).has_value(),
+             "an insert failed");
+    }
+    files_.at(index) = 2;
+  }
+  // The file's entry at `at` goes, which names page `index`; whoever is the last to let go of a page decides.
+  void let_go(Mapping& file, std::uint64_t at, std::uint64_t index) {
+    file.close_gate(pages_at(at), Nanoseconds(0));
+    static_cast<void>(file.zap(pages_at(at)));
+    file.remove(pages_at(at));
+    file.open_gate(pages_at(at));
+    count_out(index);
+  }
+
   // --- removers ---
+  // As a format that shares blocks: one file less has the page. The last one frees it, or leaves it to its holders.
+  void count_out(std::uint64_t index) {
+    if (--files_.at(index) != 0) return;
+    expect(map_->read(page_of(index), kOrder4K).tracked() == 0, "S10: the last file let go of a page, another names it");
+    if (map_->idle(page_of(index))) {
+      free_page(index);
+    } else {
+      quarantined_.at(index) = true;
+    }
+  }
   void free_page(std::uint64_t index) {
     expect(holders_.at(index) == 0, "S1: a page is freed that somebody has pinned");
     freed_.at(index) = true;
@@ -117,8 +147,10 @@ class FileScene : public Scene {
     for (;;) {
       if (std::optional<layout::Commit> commit = one->commit()) {
         for (PageIndex at = range.first; at < range.end; at += PageCount(1)) {
+          const bool shared = file_->lookup(at).shared();
           const bool busy = !commit->busy(at, page_of(at.raw()), PageCount(1)).empty();
-          if (!busy) free_page(at.raw());
+          if (shared) count_out(at.raw());
+          if (!shared && !busy) free_page(at.raw());
           gone_.at(at.raw()) = true;
         }
         commit->remove_entries();
@@ -138,6 +170,8 @@ class FileScene : public Scene {
   std::unique_ptr<Mapping> other_;
   std::array<int, 8> holders_{};
   std::array<bool, 8> freed_{};
+  std::array<bool, 8> quarantined_{};                  // held when the last file let go
+  std::array<int, 8> files_{1, 1, 1, 1, 1, 1, 1, 1};  // that have the page
   std::array<bool, 8> gone_{};
 
  private:

@@ -26,19 +26,45 @@ struct TwoPinsAndBreak final : FileScene {
   }
 };
 
-// The entry of another file keeps the page tracked: only the second look at the entry tells the pin that it came late.
-struct PinAndBreakOfASharedPage final : FileScene {
-  PinAndBreakOfASharedPage() {
-    insert(*other_, 5, page_of(0));
-    insert(0);
+// Two files let go of a page that they share while it is pinned through one of them: who is the last to let go frees it,
+// unless it is held.
+struct TwoFilesLetGo final : FileScene {
+  TwoFilesLetGo() {
+    share(0);
+    static_cast<void>(pin(0, run_));
   }
   Threads threads() override {
-    return {[this] { pin_and_unpin(0); }, [this] { static_cast<void>(take_away(pages_at(0))); }};
+    return {[this] { unpin(0, run_); }, [this] { let_go(*file_, 0, 0); }, [this] { let_go(*other_, 5, 0); }};
   }
-  // The other file still has the page: it is not free, but no pin through this file may be left on it.
   void after() override {
     FileScene::after();
-    expect(map_->read(page_of(0), kOrder4K).pins() == 0, "a count is left behind");
+    expect(freed_[0] || quarantined_[0], "a page that nobody has is lost");
+  }
+  PinnedRun run_;
+};
+
+// A file gets a copy of a page that it shares, beside a pin of the old one and the other file's end.
+struct CopyOnWrite final : FileScene {
+  CopyOnWrite() { share(0); }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); },
+            [this] {
+              let_go(*file_, 0, 0);
+              insert(*file_, 0, page_of(1));
+            },
+            [this] { let_go(*other_, 5, 0); }};
+  }
+};
+
+// The last file that has a page makes it its own, beside a break of it and a pin.
+struct OwnAndBreak final : FileScene {
+  OwnAndBreak() {
+    share(0);
+    let_go(*other_, 5, 0);
+  }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); }, [this] { file_->make_own(pages_at(0)); },
+            [this] { expect(take_away(pages_at(0)) == 0, "the break failed"); }};
   }
 };
 
@@ -52,21 +78,19 @@ struct BatchAndBreak final : FileScene {
   }
 };
 
-// The same beside a zap that marks nothing.
+// The same beside a zap that marks nothing, and the next life of the page.
 struct BatchAndZap final : FileScene {
   BatchAndZap() {
-    for (std::uint64_t page = 0; page < 2; ++page) {
-      insert(*other_, 5 + page, page_of(page));
-      insert(page);
-    }
+    insert(0);
+    insert(1);
   }
   Threads threads() override {
     return {[this] { pin_and_unpin_both(); },
             [this] {
-              if (!file_->zap(pages_at(1))) {
-                free_page(1);
-                file_->remove(pages_at(1));
-              }
+              if (file_->zap(pages_at(1))) return;
+              free_page(1);
+              file_->remove(pages_at(1));
+              insert(*file_, 4096, page_of(1));
             }};
   }
 };
@@ -238,10 +262,7 @@ struct PinAndMovedEntry final : FileScene {
 
 // Blocks past the end of the file that nobody waits for: behind the closed gate, and only if nobody has them pinned.
 struct PinAndZap final : FileScene {
-  PinAndZap() {
-    insert(*other_, 5, page_of(0));  // tracked by another file, too: only the entry tells a pin that it is late
-    insert(0);
-  }
+  PinAndZap() { insert(0); }
   Threads threads() override {
     return {[this] { pin_and_unpin(0); },
             [this] {
@@ -277,7 +298,6 @@ struct InsertAndClose final : FileScene {
 const std::vector<Program>& programs() {
   static const std::vector<Program> all = {
       program<PinAndBreak>("pin-break", "a pin and a break of its page"),
-      program<PinAndBreakOfASharedPage>("pin-break-shared", "the same of a page that another file names too"),
       program<PinAndZap>("pin-zap", "a pin and a zap that waits for nobody"),
       program<BatchAndBreak>("batch-break", "a pin of two pages and a break of the second"),
       program<BatchAndZap>("batch-zap", "a pin of two pages and a zap of the second"),
@@ -293,6 +313,9 @@ const std::vector<Program>& programs() {
       program<FaultsWhileABreakWaits>("holder-fault-break", "faults and pins of neighbours while a break waits", 2),
       program<TwoBreaks>("break-break-unpin", "two overlapping breaks and the unpin that both wait for", 1),
       program<BreakByDetach>("pin-fault-detach", "a pin, a fault and a detach", 2),
+      program<TwoFilesLetGo>("shared-last", "two files let go of a page, and the unpin", 2),
+      program<CopyOnWrite>("shared-copy", "a copy for one of two files, a pin of the old page, the other's end", 2),
+      program<OwnAndBreak>("shared-own-break", "the last of its files makes a page its own, a pin and a break", 2),
   };
   return all;
 }

@@ -47,12 +47,18 @@ class Race : public test::FileFixture {
 
 // R1: a pin between the zap of its entry and the look at its count.
 TEST_F(Race, R1_PinBetweenZapAndCount) {
-  for (const bool shared : {false, true}) {
+  for (const mapping::Sharing sharing : {mapping::Sharing::own, mapping::Sharing::shared}) {
+    const bool shared = sharing == mapping::Sharing::shared;
     SCOPED_TRACE(shared ? "shared page" : "page of one file");
+    const auto all = Mapping::Report::all;
+    const auto insert = [&](std::uint64_t index) {
+      const auto hold = Hold::enter(*file_, pages_at(index), Deadline());
+      return file_->insert(PageIndex(index), page_of(index), kOrder4K, Deadline(), sharing).value();
+    };
     std::optional<mapping::Mapping> other;
     if (shared) {
       other.emplace(*map_, owner_, pagemap::FileKey{7, 13});
-      ASSERT_TRUE(other->insert(PageIndex(5), page_of(5), kOrder4K, Deadline()));
+      ASSERT_TRUE(other->insert(PageIndex(5), page_of(5), kOrder4K, Deadline(), sharing));
     }
     {  // counted before the zap: the zap sees the count, the pin sees the zap
       insert(5);
@@ -60,11 +66,11 @@ TEST_F(Race, R1_PinBetweenZapAndCount) {
       PinnedRun run;
       Task pinner([&] { return pin(5, run); });
       ASSERT_TRUE(counted.wait_until_stopped());
-      EXPECT_TRUE(file_->zap(pages_at(5))) << "the count was there";
+      EXPECT_TRUE(file_->zap(pages_at(5), all)) << "the count was there";
       counted.go_on();
       EXPECT_EQ(pinner.get(), PinOutcome::absent) << "the entry was zapped";
       EXPECT_EQ(pins(5), 0U);
-      EXPECT_FALSE(file_->zap(pages_at(5)));
+      EXPECT_FALSE(file_->zap(pages_at(5), all));
     }
     {  // the entry is zapped between the first look and the count; the zap has not looked at the count yet
       insert(5);
@@ -73,7 +79,7 @@ TEST_F(Race, R1_PinBetweenZapAndCount) {
       Task pinner([&] { return pin(5, run); });
       ASSERT_TRUE(found.wait_until_stopped());
       MarkStop exchanged("mapping.zap.exchanged");
-      Task zapper([&] { return file_->zap(pages_at(5)).has_value(); });
+      Task zapper([&] { return file_->zap(pages_at(5), all).has_value(); });
       ASSERT_TRUE(exchanged.wait_until_stopped());
       found.go_on();
       EXPECT_EQ(pinner.get(), PinOutcome::absent);
@@ -87,7 +93,7 @@ TEST_F(Race, R1_PinBetweenZapAndCount) {
       PinnedRun run;
       Task pinner([&] { return pin(5, run); });
       ASSERT_TRUE(found.wait_until_stopped());
-      EXPECT_FALSE(file_->zap(pages_at(5)));
+      EXPECT_FALSE(file_->zap(pages_at(5), all));
       found.go_on();
       EXPECT_EQ(pinner.get(), PinOutcome::absent);
       EXPECT_EQ(pins(5), 0U);
@@ -95,7 +101,7 @@ TEST_F(Race, R1_PinBetweenZapAndCount) {
     {  // the pin is over when the zap begins
       insert(5);
       const PinnedRun run = pinned(5);
-      EXPECT_TRUE(file_->zap(pages_at(5)));
+      EXPECT_TRUE(file_->zap(pages_at(5), all));
       EXPECT_EQ(pins(5), 1U);
       unpin(run);
     }

@@ -455,20 +455,16 @@ TEST_F(BreakTest, ABreakThatIsDroppedWhileWaitingLeavesNothing) {
   unpin(run);
 }
 
-// A shared page: the other file's break took the one mark away, and a pin came in through that file.
-TEST_F(BreakTest, APinThroughAnotherFileSendsTheCommitBack) {
-  test::RecordingOwner owner;
-  mapping::Mapping other(*map_, owner, {7, 13});
-  insert(5);
-  ASSERT_TRUE(other.insert(PageIndex(9), page_of(5), kOrder4K, Deadline()));
+// Stage 1 passed over a page that others had, too; by the commit it is this file's alone, and pinned.
+TEST_F(BreakTest, APageThatBecameOwnSendsTheCommitBack) {
+  {
+    const auto hold = mapping::Hold::enter(*file_, pages_at(5), Deadline());
+    ASSERT_TRUE(file_->insert(PageIndex(5), page_of(5), kOrder4K, Deadline(), mapping::Sharing::shared));
+  }
   auto mine = Break::wait(*file_, kWhole, wait_for());
   ASSERT_TRUE(mine);
-  ASSERT_TRUE(Break::wait(other, kWhole, wait_for()));  // ends at once, and clears the mark
-  PinnedRun run;
-  {
-    const epoch::Guard guard;
-    ASSERT_EQ(other.try_pin_unit(PageIndex(9), run).outcome, mapping::Mapping::PinOutcome::pinned);
-  }
+  const PinnedRun run = pinned(5);
+  file_->make_own(kWhole);
   EXPECT_FALSE(mine->commit()) << "a pinned page left the file";
   MarkCount sleeps("layout.break.sleeps");
   Task again([&] { return mine->again_wait().has_value(); });
@@ -476,8 +472,6 @@ TEST_F(BreakTest, APinThroughAnotherFileSendsTheCommitBack) {
   unpin(run);
   EXPECT_TRUE(again.get());
   EXPECT_TRUE(mine->commit());
-  static_cast<void>(other.zap(kWhole));
-  other.remove(kWhole);
 }
 
 }  // namespace

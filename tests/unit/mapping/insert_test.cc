@@ -136,14 +136,20 @@ TEST_F(InsertTest, TheLastPageOfAFile) {
 TEST_F(InsertTest, SharedPagesCountEachEntry) {
   test::RecordingOwner owner;
   Mapping other(*map_, owner, {7, 13});
-  insert(5);
-  ASSERT_EQ(other.insert(PageIndex(900), page_of(5), kOrder4K, Deadline()).value(), InsertOutcome::inserted);
+  for (const auto& [mapping, index] : {std::pair(file_.get(), 5), std::pair(&other, 900)}) {
+    const auto hold = mapping::Hold::enter(*mapping, pages_at(static_cast<std::uint64_t>(index)), Deadline());
+    ASSERT_EQ(mapping
+                  ->insert(PageIndex(static_cast<std::uint64_t>(index)), page_of(5), kOrder4K, Deadline(),
+                           mapping::Sharing::shared)
+                  .value(),
+              InsertOutcome::inserted);
+  }
   EXPECT_EQ(word(5).tracked(), 2U);
   EXPECT_EQ(map_->references(), 1U);
   EXPECT_EQ(broken(), "");
   EXPECT_EQ(other.check().value_or(""), "");
   const PinnedRun run = pinned(5);
-  EXPECT_TRUE(other.zap(kWhole)) << "a pin through one mapping is a pin for all";
+  EXPECT_TRUE(other.zap(kWhole, Mapping::Report::all)) << "a pin through one mapping is a pin for all";
   other.remove(kWhole);
   EXPECT_EQ(word(5).tracked(), 1U);
   unpin(pinned(5));
