@@ -6,7 +6,6 @@ file(GLOB protocol_sources CONFIGURE_DEPENDS
      "${PROJECT_SOURCE_DIR}/src/base/*.cc" "${PROJECT_SOURCE_DIR}/src/pagemap/*.cc"
      "${PROJECT_SOURCE_DIR}/src/mapping/*.cc" "${PROJECT_SOURCE_DIR}/src/layout/*.cc")
 file(GLOB explore_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/explore/*.cc")
-file(GLOB bugs CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/explore/bugs/*.bug")
 
 # Archives: an object with a bug in it is linked first, and its namesake stays out.
 add_library(explore_parts STATIC ${protocol_sources} ${explore_sources})
@@ -31,25 +30,10 @@ foreach(line IN LISTS lines)
   set_tests_properties(explore/${program} PROPERTIES TIMEOUT 300 LABELS explore)
 endforeach()
 
-foreach(bug IN LISTS bugs)
-  get_filename_component(name "${bug}" NAME_WE)
-  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${bug}")
-  execute_process(COMMAND python3 "${PROJECT_SOURCE_DIR}/tools/seed-bug" --names "${bug}"
-                  OUTPUT_VARIABLE words OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-  separate_arguments(words)
-  list(POP_FRONT words program)
-  set(folder "${CMAKE_CURRENT_BINARY_DIR}/seeded/${name}")
-  set(sources ${words})
-  list(TRANSFORM sources PREPEND "${folder}/")
-  list(TRANSFORM words PREPEND "${PROJECT_SOURCE_DIR}/")
-  file(GLOB headers "${PROJECT_SOURCE_DIR}/src/pagemap/*.h" "${PROJECT_SOURCE_DIR}/src/mapping/*.h")
-  add_custom_command(OUTPUT ${sources}
-                     COMMAND python3 "${PROJECT_SOURCE_DIR}/tools/seed-bug" "${bug}" "${folder}"
-                     COMMAND "${CMAKE_COMMAND}" -E touch ${sources}
-                     DEPENDS "${bug}" ${words} ${headers} "${PROJECT_SOURCE_DIR}/tools/seed-bug" VERBATIM)
-  holdfast_add_explorer(explore_${name} ${sources})
-  target_include_directories(explore_${name} BEFORE PRIVATE "${folder}/src")
-  add_test(NAME explore/finds/${name} COMMAND explore_${name} ${program})
-  set_tests_properties(explore/finds/${name} PROPERTIES TIMEOUT 300 LABELS explore
-                                                        PASS_REGULAR_EXPRESSION "found after [0-9]+ schedules")
-endforeach()
+# What finds a bug says so, and with how many schedules.
+function(holdfast_add_explorer_test test program word)
+  add_test(NAME ${test} COMMAND ${program} ${word})
+  set_tests_properties(${test} PROPERTIES TIMEOUT 300 LABELS explore
+                                          PASS_REGULAR_EXPRESSION "found after [0-9]+ schedules")
+endfunction()
+holdfast_add_seeded_bugs("${PROJECT_SOURCE_DIR}/tests/explore/bugs" explore holdfast_add_explorer)

@@ -133,10 +133,10 @@ class File {
   // The same, but never waits and never allocates: EAGAIN when the range is not tracked yet.
   Result<Pin> try_pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options = {});
 
-  // A pin of all blocks of the range whose holder can be asked to let go: see lease.h. Holes stay holes, and are covered:
-  // who fills them tells the holder. Blocks while another operation takes the range away (on_break), to the deadline.
-  // ENXIO (empty, or past the end), EINVAL (not a regular file), EAGAIN, EDEADLK, ETIMEDOUT, ENOMEM, EIO, EBADF (write
-  // access on a file opened for reading), EINTR. Nothing is left behind.
+  // A pin of all blocks of the range whose holder can be asked to let go: see lease.h. Holes stay holes, and are
+  // covered: who fills them tells the holder. Blocks while another operation takes the range away (on_break), to the
+  // deadline. ENXIO (empty, or past the end), EINVAL (not a regular file), EAGAIN, EDEADLK, ETIMEDOUT, ENOMEM, EIO,
+  // EBADF (write access on a file opened for reading), EINTR. Nothing is left behind.
   Result<Lease> lease(std::uint64_t offset, std::uint64_t length, const LeaseOptions& options = {});
 
   // --- windows: mmap(2) with MAP_SHARED ---

@@ -1,7 +1,7 @@
 // Lease: where a range's bytes lie, for somebody who will go by it and can be asked to stop.
 //
-// A Pin says "these pages stay until I let go". A Lease says the same, and adds: "tell me when somebody wants them". It is
-// for those who hand a layout on (a peer that caches extents, a device with a long list of commands): file leases of
+// A Pin says "these pages stay until I let go". A Lease says the same, and adds: "tell me when somebody wants them". It
+// is for those who hand a layout on (a peer that caches extents, a device with a long list of commands): file leases of
 // fcntl(2), F_SETLEASE, and the kernel's layout leases (FL_LAYOUT, given to pNFS clients only), with a range and with
 // pins.
 #pragma once
@@ -43,9 +43,9 @@ struct LeasedExtent {
 
 // Move-only; releases when destroyed. May be released by any thread, and outlive its File and Filesystem.
 //
-// What wants the range waits for its release as for that of a pin, by its policy: after `grace` the holder is reported as
-// overdue, and nothing is taken from it. Two differences: a write that brings blocks into a hole of the range waits for
-// `grace` and then goes on, as it takes nothing away; and a truncate by the holder's own thread tells it first, and
+// What wants the range waits for its release as for that of a pin, by its policy: after `grace` the holder is reported
+// as overdue, and nothing is taken from it. Two differences: a write that brings blocks into a hole of the range waits
+// for `grace` and then goes on, as it takes nothing away; and a truncate by the holder's own thread tells it first, and
 // finds a deadlock (EDEADLK) only in pins that are none of a lease. A store through a window brings blocks and tells
 // nobody.
 class Lease {
@@ -55,7 +55,8 @@ class Lease {
   Lease& operator=(Lease&&) noexcept;
   ~Lease();
 
-  // In file order, as they lay when the lease was given; holes are what is missing. These blocks stay until the release.
+  // In file order, as they lay when the lease was given; holes are what is missing. These blocks stay until the
+  // release.
   std::span<const LeasedExtent> extents() const noexcept;
   // Whether it was asked back: whoever goes by the extents stops, and then releases.
   bool recalled() const noexcept;

@@ -153,8 +153,7 @@ Result<Pin> File::try_pin(std::uint64_t offset, std::uint64_t length, const PinO
 
 Result<Lease> File::lease(std::uint64_t offset, std::uint64_t length, const LeaseOptions& options) {
   if (options.access == Access::write && !impl_->may_write) return refused(*impl_, EBADF, "not opened for writing");
-  HF_ASSIGN(std::unique_ptr<filesystem::FileLease> taken,
-            filesystem::lease(*impl_->inode, offset, length, options));
+  HF_ASSIGN(std::unique_ptr<filesystem::FileLease> taken, filesystem::lease(*impl_->inode, offset, length, options));
   return Lease(std::move(taken));
 }
 

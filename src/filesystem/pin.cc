@@ -169,7 +169,8 @@ struct PinnedUnit {
     return false;
   }
   mapping::PinnedRun run;
-  if (inode.mapping.try_pin_unit(index, run, options.access).outcome != mapping::Mapping::PinOutcome::pinned) [[unlikely]] {
+  if (inode.mapping.try_pin_unit(index, run, options.access).outcome != mapping::Mapping::PinOutcome::pinned)
+      [[unlikely]] {
     pagemap::release_slot(slot);
     return false;
   }

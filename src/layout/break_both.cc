@@ -27,9 +27,7 @@ Result<std::pair<Break, Break>> break_both(BreakTarget one, BreakTarget other, c
       return swapped ? std::pair(std::move(second), std::move(first)) : std::pair(std::move(first), std::move(second));
     }
     HF_MARK("layout.break_both.second_waits");
-    {
-      const Break let_go = std::move(first);
-    }
+    { const Break let_go = std::move(first); }
     HF_TRY(second.again_wait());
   }
 }

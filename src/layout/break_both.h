@@ -5,7 +5,7 @@
 // Nothing is held while pins of the other range are waited for: who holds a pin of one file and wants one of the other
 // would wait for the break, and the break for him. So: both marks are taken in a fixed order; where the second range is
 // pinned the first mark goes, the second range is waited for alone, and it all begins again. Each round sleeps on a pin
-// or behind another break: no busy loop. Test: Sharing.TwoFilesBreakTogether.
+// or behind another break: no busy loop. Test: Sharing.R16_TwoFilesBreakTogether.
 #pragma once
 
 #include <utility>

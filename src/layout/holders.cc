@@ -48,8 +48,7 @@ Error in_the_way(int code, const mapping::Mapping& mapping, PageRange range, con
   const Bytes bytes = bytes_of(range);
   std::vector<std::string> names;
   for (const LeaseReport& lease : leases_of(mapping.file(), range)) names.push_back(name_of(lease));
-  for (const pagemap::Holder& holder :
-       pagemap::holders_of(mapping.file(), bytes.offset, bytes.length, kNamed + 1)) {
+  for (const pagemap::Holder& holder : pagemap::holders_of(mapping.file(), bytes.offset, bytes.length, kNamed + 1)) {
     names.push_back(name_of(holder));
   }
   std::string reason = what;

@@ -1,5 +1,5 @@
-// Layout leases: somebody knows where the blocks of a range lie and goes by it (a peer that caches extents, a device that
-// was told them), and has agreed to be asked for that knowledge back.
+// Layout leases: somebody knows where the blocks of a range lie and goes by it (a peer that caches extents, a device
+// that was told them), and has agreed to be asked for that knowledge back.
 //
 // A lease is a right to be told, and a duty to let go. It keeps no block in place by itself: whoever lets others reach
 // blocks by it takes pins of them as well (filesystem/lease.h does both).
@@ -9,17 +9,18 @@
 // An overdue lease is reported, never taken away: what its holder still reaches must not become another file's. What a
 // change of the range waits for depends on its reason:
 //
-//   write   blocks come into the range, or begin to show their bytes. None leaves, so an overdue holder is not waited for.
-//   unmap   blocks leave. By the policy of the break: `wait` waits for the return to its own deadline, `fail` fails, and
+//   write   blocks come into the range, or begin to show their bytes. None leaves, so an overdue holder is not waited
+//   for. unmap   blocks leave. By the policy of the break: `wait` waits for the return to its own deadline, `fail`
+//   fails, and
 //           `detach` waits for nobody, as what the holder has pinned goes to quarantine.
 //   final   the file ends. Waits for nobody and cannot fail.
 //
-// Locking: the process's table of leases has a mutex of rank leaf. A holder is told with no lock held, on the thread that
-// changes the range.
+// Locking: the process's table of leases has a mutex of rank leaf. A holder is told with no lock held, on the thread
+// that changes the range.
 //
-// Either/or of a lease and a break: a lease is listed, then asks whether a break of the range is active; a break becomes
-// active, then looks for leases. Both steps of each take the same two locks, so either the lease sees the break and is
-// refused, or the break sees the lease. Test: LeaseTest.MeetsANewBreak.
+// Either/or of a lease and a break: a lease is listed, then asks whether a break of the range is active; a break
+// becomes active, then looks for leases. Both steps of each take the same two locks, so either the lease sees the break
+// and is refused, or the break sees the lease. Test: LeaseTest.MeetsANewBreak.
 #pragma once
 
 #include <cstdint>
@@ -37,9 +38,10 @@
 namespace holdfast::layout {
 
 struct LeaseTerms {
-  std::string holder;     // who has it and why, for reports
-  Nanoseconds grace{};    // how long the holder needs to let go, at most
-  // Told once, maybe before grant() has returned. May give the lease back; must not block, and must not change the file.
+  std::string holder;   // who has it and why, for reports
+  Nanoseconds grace{};  // how long the holder needs to let go, at most
+  // Told once, maybe before grant() has returned. May give the lease back; must not block, and must not change the
+  // file.
   std::function<void(RecallReason)> recall;
 };
 
@@ -62,7 +64,8 @@ class Lease {
   Lease& operator=(Lease&& other) noexcept;
   ~Lease() { give_back(); }
 
-  // Wakes whoever waits for it. After return the holder will not be told any more, though it may just be. Once or often.
+  // Wakes whoever waits for it. After return the holder will not be told any more, though it may just be. Once or
+  // often.
   void give_back() noexcept;
   LeaseState state() const;
 

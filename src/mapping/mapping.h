@@ -320,7 +320,7 @@ class Mapping {
 // From the root, because a slot of a node that left the tree says nothing, while the same entry may stand elsewhere.
 // Tests: Race.R1_PinBetweenZapAndCount, Race.R3_UndoneCountWakes.
 [[gnu::always_inline]] inline Mapping::PinResult Mapping::try_pin_unit(PageIndex index, PinnedRun& run,
-                                                                      Access access) const {
+                                                                       Access access) const {
   HF_DEBUG_CHECK(epoch::inside(), "page {:#x} is pinned outside of an epoch", index.raw());
   const Entry entry = entries_.load(index).without_lock();
   if (!entry.tracks()) return {PinOutcome::absent, index};

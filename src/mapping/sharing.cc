@@ -26,7 +26,8 @@
 
 namespace holdfast::mapping {
 
-// One holding of the tree lock. False: the range is done. As in zap_batch, what had to be waited for is looked at again.
+// One holding of the tree lock. False: the range is done. As in zap_batch, what had to be waited for is looked at
+// again.
 bool Mapping::make_own_batch(PageRange& range, bool& moved) {
   const MutexLock lock(tree_);
   XArray::Cursor cursor(entries_, range);

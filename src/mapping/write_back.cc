@@ -1,18 +1,18 @@
 // Making what was stored through windows durable: the entries that are marked dirty, one by one.
 //
-// Where storing is not enough (persistent memory behind CPU caches), the first store to a page goes through a fault that
-// locks its entry, marks it dirty, installs the writable translation and unlocks (mark_dirty). Write-back takes the same
-// lock:
+// Where storing is not enough (persistent memory behind CPU caches), the first store to a page goes through a fault
+// that locks its entry, marks it dirty, installs the writable translation and unlocks (mark_dirty). Write-back takes
+// the same lock:
 //
 //   pick     all dirty entries of the range are marked towrite: what is dirtied later is not waited for
 //   then for each: lock; towrite goes; translations go, so that the next store faults again and waits for the lock;
 //                  flush; dirty goes; unlock
 //
-// Either/or of a store and a write-back: the store's fault had the lock before, then its mark is there when the entry is
-// looked at, and its bytes are in memory before the flush, which comes after the translation went; or it gets the lock
-// afterwards, and marks the entry anew. Either/or of two write-backs: the second one finds the entry locked by the first
-// and waits, so that it does not return before those bytes are flushed (S18); or the first is done with it, and its mark
-// is gone. Tests: WriteBackRace.R12_StoreMeetsWriteBack, WriteBackRace.R12_WriteBackMeetsAFault,
+// Either/or of a store and a write-back: the store's fault had the lock before, then its mark is there when the entry
+// is looked at, and its bytes are in memory before the flush, which comes after the translation went; or it gets the
+// lock afterwards, and marks the entry anew. Either/or of two write-backs: the second one finds the entry locked by the
+// first and waits, so that it does not return before those bytes are flushed (S18); or the first is done with it, and
+// its mark is gone. Tests: WriteBackRace.R12_StoreMeetsWriteBack, WriteBackRace.R12_WriteBackMeetsAFault,
 // WriteBackRace.R12_TwoWriteBacks.
 //
 // A flush that fails leaves the entry dirty, and marked towrite no more: the next write-back tries again (S17).

@@ -18,6 +18,7 @@ bool Mapping::zap_batch(PageRange& range, std::optional<BusyUnit>& busy, Report 
       return true;
     }
     const Entry entry = cursor.entry();
+    const bool counts = report == Report::all || !entry.shared();
     if (entry.tracks()) {
       // The either/or with pins: see try_pin_unit. The exchange comes before the count is read.
       cursor.replace(entry.with_zap());
@@ -25,7 +26,6 @@ bool Mapping::zap_batch(PageRange& range, std::optional<BusyUnit>& busy, Report 
       pages_.untrack(entry.pfn(), entry.order());
       tracked_pages_.fetch_sub(entry.order().pages().raw(), std::memory_order_relaxed);
     }
-    const bool counts = report == Report::all || !entry.shared();
     if (entry.has_page() && counts && !busy) busy = busy_count(index, entry);
     range.first = cursor.behind();
   }

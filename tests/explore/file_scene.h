@@ -116,12 +116,11 @@ class FileScene : public Scene {
     }
     files_.at(index) = 2;
   }
-  // The file's entry at `at` goes, which names page `index`; whoever is the last to let go of a page decides.
+  // The file's entry at `at` goes, which names page `index`; whoever is the last to let go of a page decides. No gate:
+  // nobody copies here.
   void let_go(Mapping& file, std::uint64_t at, std::uint64_t index) {
-    file.close_gate(pages_at(at), Nanoseconds(0));
     static_cast<void>(file.zap(pages_at(at)));
     file.remove(pages_at(at));
-    file.open_gate(pages_at(at));
     count_out(index);
   }
 
@@ -129,7 +128,8 @@ class FileScene : public Scene {
   // As a format that shares blocks: one file less has the page. The last one frees it, or leaves it to its holders.
   void count_out(std::uint64_t index) {
     if (--files_.at(index) != 0) return;
-    expect(map_->read(page_of(index), kOrder4K).tracked() == 0, "S10: the last file let go of a page, another names it");
+    expect(map_->read(page_of(index), kOrder4K).tracked() == 0,
+           "S10: the last file let go of a page, another names it");
     if (map_->idle(page_of(index))) {
       free_page(index);
     } else {
@@ -170,7 +170,7 @@ class FileScene : public Scene {
   std::unique_ptr<Mapping> other_;
   std::array<int, 8> holders_{};
   std::array<bool, 8> freed_{};
-  std::array<bool, 8> quarantined_{};                  // held when the last file let go
+  std::array<bool, 8> quarantined_{};                 // held when the last file let go
   std::array<int, 8> files_{1, 1, 1, 1, 1, 1, 1, 1};  // that have the page
   std::array<bool, 8> gone_{};
 

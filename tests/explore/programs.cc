@@ -26,8 +26,8 @@ struct TwoPinsAndBreak final : FileScene {
   }
 };
 
-// Two files let go of a page that they share while it is pinned through one of them: who is the last to let go frees it,
-// unless it is held.
+// Two files let go of a page that they share while it is pinned through one of them: who is the last to let go frees
+// it, unless it is held.
 struct TwoFilesLetGo final : FileScene {
   TwoFilesLetGo() {
     share(0);
@@ -313,9 +313,9 @@ const std::vector<Program>& programs() {
       program<FaultsWhileABreakWaits>("holder-fault-break", "faults and pins of neighbours while a break waits", 2),
       program<TwoBreaks>("break-break-unpin", "two overlapping breaks and the unpin that both wait for", 1),
       program<BreakByDetach>("pin-fault-detach", "a pin, a fault and a detach", 2),
-      program<TwoFilesLetGo>("shared-last", "two files let go of a page, and the unpin", 2),
-      program<CopyOnWrite>("shared-copy", "a copy for one of two files, a pin of the old page, the other's end", 2),
-      program<OwnAndBreak>("shared-own-break", "the last of its files makes a page its own, a pin and a break", 2),
+      program<TwoFilesLetGo>("shared-last", "two files let go of a page, and the unpin", 1),
+      program<CopyOnWrite>("shared-copy", "a copy for one of two files, a pin of the old page, the other's end", 1),
+      program<OwnAndBreak>("shared-own-break", "the last of its files makes a page its own, a pin and a break", 1),
   };
   return all;
 }

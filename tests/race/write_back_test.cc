@@ -1,6 +1,6 @@
-// Goal: R12, and what makes a write-back true (S17, S18): a store that came before it is flushed, one that comes during it
-// stays dirty, and nobody returns before what he found dirty is flushed. Method: a window of one word a page, kept by the
-// rules of mapping/write_back.cc; one side stopped at a mark, the other run past it, then the reverse.
+// Goal: R12, and what makes a write-back true (S17, S18): a store that came before it is flushed, one that comes during
+// it stays dirty, and nobody returns before what he found dirty is flushed. Method: a window of one word a page, kept
+// by the rules of mapping/write_back.cc; one side stopped at a mark, the other run past it, then the reverse.
 #include <gtest/gtest.h>
 
 #include <array>

@@ -1,5 +1,5 @@
-// Goal: a lease of a file keeps its blocks as a pin does, and its holder is asked back by whoever wants them. Method: the
-// public interface on a pool file; one side is known to sleep (a mark) before the other goes on.
+// Goal: a lease of a file keeps its blocks as a pin does, and its holder is asked back by whoever wants them. Method:
+// the public interface on a pool file; one side is known to sleep (a mark) before the other goes on.
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -29,12 +29,10 @@ TEST_F(Leases, TellsWhereTheBytesAreAndWhenTheyAreWanted) {
   File file = make_file("/a", 64 * KiB);
   std::atomic<unsigned> told{0};
   const int event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  Lease lease = file.lease(8 * KiB, 32 * KiB,
-                           {.purpose = "peer",
-                            .grace = 1h,
-                            .on_recall = [&](RecallReason) { ++told; },
-                            .event_fd = event_fd})
-                    .value();
+  Lease lease =
+      file.lease(8 * KiB, 32 * KiB,
+                 {.purpose = "peer", .grace = 1h, .on_recall = [&](RecallReason) { ++told; }, .event_fd = event_fd})
+          .value();
   ASSERT_FALSE(lease.extents().empty());
   std::uint64_t length = 0;
   for (const LeasedExtent& extent : lease.extents()) {

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "sparse_model.h"
+#include "support/invariants.h"
 #include "support/pool_fixture.h"
 #include "support/task.h"
 
@@ -348,6 +349,7 @@ class RandomProgram : public test::PoolTest {
       actor->close_all();
     }
     std::printf("%llu steps\n", static_cast<unsigned long long>(steps));
+    EXPECT_EQ(test::broken_invariant(fs().core()), "");
     drain();
     EXPECT_EQ(fs().space().quarantined, 0U);
     EXPECT_TRUE(fs().quarantine().empty());

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "sparse_model.h"
+#include "support/invariants.h"
 #include "support/pool_fixture.h"
 
 namespace holdfast {
@@ -193,6 +194,7 @@ class TruncateModel : public test::PoolTest {
       for (Subject& each : subjects) open(each);
       for (unsigned i = 0; i < steps; ++i) {
         ASSERT_NO_FATAL_FAILURE(step(subjects[any(subjects.size())])) << log_.str();
+        ASSERT_EQ(test::broken_invariant(fs().core()), "") << log_.str();
         if (any(8) == 0) {
           for (Subject& each : subjects) ASSERT_NO_FATAL_FAILURE(compare_all(each)) << log_.str();
         }

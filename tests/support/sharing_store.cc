@@ -140,10 +140,10 @@ void SharedFile::fault(std::uint64_t index, Access access) {
   // Under the lock nobody else gets the block: what was shared and is not any more becomes our own.
   if (!still_shared && mapping_.lookup(PageIndex(index)).shared()) mapping_.make_own(page(index));
   const auto hold = Hold::enter(mapping_, page(index), Deadline::never());
-  static_cast<void>(mapping_
-                        .insert(PageIndex(index), block, kOrder4K, Deadline::never(),
-                                still_shared ? Sharing::shared : Sharing::own)
-                        .value());
+  static_cast<void>(
+      mapping_
+          .insert(PageIndex(index), block, kOrder4K, Deadline::never(), still_shared ? Sharing::shared : Sharing::own)
+          .value());
 }
 
 mapping::PinnedRun SharedFile::pin(std::uint64_t index, Access access) {

@@ -1,5 +1,5 @@
-// A small format that shares blocks between files, for tests of what the mapping and layout layers do about it: blocks of
-// one page with a count of the files that have each, files that are a list of blocks, copies on write, clones, and a
+// A small format that shares blocks between files, for tests of what the mapping and layout layers do about it: blocks
+// of one page with a count of the files that have each, files that are a list of blocks, copies on write, clones, and a
 // quarantine. The contents of a block are one number.
 #pragma once
 

@@ -1,5 +1,5 @@
-// Goal: the holder of a layout lease is told once, has time, is reported when it does not let go, and is never passed over
-// by a break that frees. Method: leases beside breaks of each policy and reason; races decided at marks.
+// Goal: the holder of a layout lease is told once, has time, is reported when it does not let go, and is never passed
+// over by a break that frees. Method: leases beside breaks of each policy and reason; races decided at marks.
 #include "layout/lease.h"
 
 #include <gtest/gtest.h>

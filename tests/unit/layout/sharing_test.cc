@@ -1,6 +1,7 @@
-// Goal: blocks of several files are freed by the last of them, once, and never under a pin; nobody stores to what others
-// read; and no file waits for the holders of another (R15, R16, S10; the defects D3 and D4 of the series). Method: a small
-// format that shares blocks, its files on two threads, one stopped at a mark and the other run past it, then the reverse.
+// Goal: blocks of several files are freed by the last of them, once, and never under a pin; nobody stores to what
+// others read; and no file waits for the holders of another (R15, R16, S10; the defects D3 and D4 of the series).
+// Method: a small format that shares blocks, its files on two threads, one stopped at a mark and the other run past it,
+// then the reverse.
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -161,8 +162,8 @@ TEST_F(Sharing, TheLastOneMayLeaveThemInQuarantine) {
   EXPECT_EQ(store_.free_blocks(), 64U);
 }
 
-// Two files let go at once: stopped after its zap, before it counts itself out, the first meets the whole of the second;
-// and the reverse. Exactly one frees, and what is pinned goes to quarantine.
+// Two files let go at once: stopped after its zap, before it counts itself out, the first meets the whole of the
+// second; and the reverse. Exactly one frees, and what is pinned goes to quarantine.
 TEST_F(Sharing, TwoFilesLetGoAtOnce) {
   for (const bool pinned : {false, true}) {
     for (const bool first_stops : {true, false}) {
@@ -315,8 +316,8 @@ TEST_F(Sharing, BothRangesAreNamedWhenTheyAreInTheWay) {
   unpin(run);
 }
 
-// Three threads store, read, clone, pin and cut at random; what a file shows is what was stored to it, and what is pinned
-// does not change.
+// Three threads store, read, clone, pin and cut at random; what a file shows is what was stored to it, and what is
+// pinned does not change.
 TEST_F(Sharing, ManyFilesAtRandom) {
   constexpr std::uint64_t kPages = 6;
   const auto work = [&](SharedFile& mine, SharedFile& from, std::uint64_t seed) {
