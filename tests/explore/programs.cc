@@ -350,7 +350,7 @@ const std::vector<Program>& programs() {
       program<BreakByFail>("pin-fail", "a pin and a break that does not wait"),
       program<PinAndMovedEntry>("pin-move", "a pin and a page that moves to another index"),
       program<InsertAndClose>("insert-close", "an insert and the end of the device"),
-      program<KillAndPin>("kill-pin", "the end of a raw device and a pin", 2),
+      program<KillAndPin>("kill-pin", "the end of a raw device and a pin"),
       program<KillAndFirstPin>("kill-fault", "the end of a raw device and the first touch and pin of a page", 2),
       program<KillPinAndFault>("kill-pin-fault", "the end of a raw device, a pin and a fault", 1),
       program<KillAndHolder>("kill-unpin-fault", "the end of a raw device, the unpin that it waits for, a fault", 1),
