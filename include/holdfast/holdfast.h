@@ -7,5 +7,6 @@
 #include <holdfast/filesystem.h>  // IWYU pragma: export
 #include <holdfast/lease.h>       // IWYU pragma: export
 #include <holdfast/pin.h>         // IWYU pragma: export
+#include <holdfast/raw_device.h>  // IWYU pragma: export
 #include <holdfast/types.h>       // IWYU pragma: export
 #include <holdfast/window.h>      // IWYU pragma: export

@@ -39,6 +39,8 @@ struct MapOptions {
   ServeFaults faults = ServeFaults::thread;
 };
 
+// Of a file, or of a raw device (holdfast/raw_device.h), which has no holes and no end but its removal.
+//
 // Move-only. The file stays open as long as the window lives. From any thread; the program ends its own use of the
 // addresses before the window ends. In a forked child the addresses are not mapped, and the object is inert.
 //
@@ -70,7 +72,8 @@ class Window {
   Status populate(std::uint64_t offset, std::uint64_t length);
   // msync(2) with MS_SYNC: stores to the range are durable afterwards, where the carrier is. EINVAL, EIO.
   Status sync(std::uint64_t offset, std::uint64_t length);
-  // munmap(2) of a part, whole pages of the carrier: a touch is SIGSEGV from then on. EINVAL, ENOMEM.
+  // munmap(2) of a part, whole pages of the carrier or units of the raw device: a touch is SIGSEGV from then on.
+  // EINVAL, ENOMEM.
   Status unmap(std::uint64_t offset, std::uint64_t length);
 
   // For the layers behind this interface.

@@ -6,29 +6,18 @@
 #include <utility>
 
 #include "filesystem/pin.h"
-#include "filesystem/sync.h"
 #include "filesystem/windows.h"
-#include "window/registry.h"
+#include "window/address.h"
 
 namespace holdfast {
 namespace {
 
-using filesystem::file_of;
-using filesystem::OpenFile;
 using window::View;
 
-Error outside(const View& view) {
-  return Error(EINVAL, file_of(view).inode->path_hint(), "the range is not inside the window");
-}
+Error outside(const View& view) { return Error(EINVAL, view.owner->name(), "the range is not inside the window"); }
 
 bool inside(const View& view, std::uint64_t offset, std::uint64_t length) {
   return offset <= view.length() && length <= view.length() - offset;
-}
-
-PageRange pages_of(const View& view, std::uint64_t offset, std::uint64_t length) {
-  const PageRange touched = pages_touched(offset, length);
-  const PageCount first(view.pages().first.raw());
-  return {touched.first + first, touched.end + first};
 }
 
 }  // namespace
@@ -47,7 +36,7 @@ Window::~Window() { close(); }
 
 void Window::close() noexcept {
   if (impl_ == nullptr) return;
-  if (file_of(*impl_).core->generation() == fork_generation()) filesystem::unmap(impl_);
+  if (!impl_->inherited()) window::FileWindows::end(impl_);
   impl_.reset();
 }
 
@@ -70,25 +59,26 @@ Faults Window::faults() const {
 }
 
 Status Window::populate(std::uint64_t offset, std::uint64_t length) {
-  HF_TRY(file_of(*impl_).core->usable());
+  HF_TRY(impl_->owner->usable());
   if (!inside(*impl_, offset, length)) return outside(*impl_);
   if (impl_->faults() == nullptr) return {};
-  Status there = impl_->file().populate(*impl_, pages_of(*impl_, offset, length), impl_->access() == Access::write);
-  if (!there) return std::move(there).error().about(file_of(*impl_).inode->path_hint());
+  Status there = impl_->file().populate(*impl_, impl_->pages_of(offset, length), impl_->access() == Access::write);
+  if (!there) HF_TRY(impl_->owner->usable());  // else that is why
+  if (!there) return std::move(there).error().about(impl_->owner->name());
   return {};
 }
 
 Status Window::sync(std::uint64_t offset, std::uint64_t length) {
-  HF_TRY(file_of(*impl_).core->usable());
+  HF_TRY(impl_->owner->usable());
   if (!inside(*impl_, offset, length)) return outside(*impl_);
-  return filesystem::sync(*file_of(*impl_).inode, true);
+  return impl_->owner->sync(impl_->pages_of(offset, length));
 }
 
 Status Window::unmap(std::uint64_t offset, std::uint64_t length) {
-  HF_TRY(file_of(*impl_).core->usable());
-  const std::uint64_t grain = impl_->grain().bytes();
-  if (!inside(*impl_, offset, length) || offset % grain != 0 || length % grain != 0) return outside(*impl_);
-  return impl_->file().give_up(*impl_, pages_of(*impl_, offset, length));
+  HF_TRY(impl_->owner->usable());
+  const std::uint64_t part = impl_->owner->part();
+  if (!inside(*impl_, offset, length) || offset % part != 0 || length % part != 0) return outside(*impl_);
+  return impl_->file().give_up(*impl_, impl_->pages_of(offset, length));
 }
 
 Result<Window> File::map(std::uint64_t offset, std::uint64_t length, const MapOptions& options) {
@@ -99,32 +89,19 @@ Result<Window> File::map(std::uint64_t offset, std::uint64_t length, const MapOp
 
 Result<Pin> Filesystem::pin_address(const void* address, std::uint64_t length, const PinOptions& options) {
   HF_TRY(core_->usable());
-  const auto no_window = [this](int code, const char* reason) { return Error(code, core_->name(), reason); };
-  if (length == 0) return no_window(EINVAL, "an empty range");
-  // The fast way: what the epoch finds exists until it ends.
-  std::uint64_t offset = 0;
-  std::shared_ptr<void> kept;
+  window::ShownBytes shown;
+  std::shared_ptr<window::Owner> kept;
   filesystem::Inode* inode = nullptr;
   {
+    // The fast way: what the epoch finds exists until it ends.
     const epoch::Guard guard;
-    const View* const view = window::find_view(address);
-    if (view == nullptr) return no_window(EFAULT, "no window of this pool holds the address");
-    const auto inside_view = static_cast<std::uint64_t>(static_cast<const std::byte*>(address) - view->begin());
-    OpenFile& file = file_of(*view);
-    if (file.core != core_) return no_window(EXDEV, "the address belongs to a window of another pool");
-    if (length > view->length() - inside_view) return no_window(EFAULT, "the range reaches past the window");
-    if (options.access == Access::write && view->access() != Access::write) {
-      return no_window(EACCES, "the window is for reading only");
-    }
-    const PageRange pages = pages_of(*view, inside_view, length);
-    if (view->file().kept(*view, pages).end != pages.end) return no_window(EFAULT, "a part of the range was unmapped");
-    inode = &*file.inode;
-    offset = view->pages().first.bytes() + inside_view;
-    Result<Pin> fast = filesystem::try_pin(*inode, offset, length, options);
+    HF_ASSIGN(shown, window::shown_at(core_.get(), core_->name(), address, length, options.access));
+    inode = &*filesystem::file_of(*shown.view).inode;
+    Result<Pin> fast = filesystem::try_pin(*inode, shown.offset, length, options);
     if (fast) return fast;
-    kept = view->owner;
+    kept = shown.view->owner;
   }
-  return filesystem::pin(*inode, offset, length, options);
+  return filesystem::pin(*inode, shown.offset, length, options);
 }
 
 }  // namespace holdfast

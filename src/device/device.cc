@@ -62,19 +62,22 @@ const char* to_string(Kind kind) {
 
 Device::Device() = default;
 
-Device::~Device() {
+Device::~Device() { close(); }
+
+void Device::close() {
   if (parts_ == nullptr) return;
   HF_TRACE1(device_close, name_.c_str());
   if (parts_->is_inherited()) {
     if (parts_->window != nullptr) parts_->window->forget();
-    return;
-  }
-  // Said aloud, because a child that was forked and lives on shares the descriptor, and with it the lock.
-  if (!identity_.still_names_it()) {
+  } else if (!identity_.still_names_it()) {
     parts_->file.release();  // whatever the number names now, it is not ours to close
   } else if (parts_->locked) {
+    // Said aloud, because a child that was forked and lives on shares the descriptor, and with it the lock.
     unlock_device(fd_);
   }
+  parts_.reset();
+  window_ = nullptr;
+  fd_ = -1;
 }
 
 Status Device::check_changeable(const char* what) const {

@@ -67,6 +67,8 @@ class Device {
 
   // Ends the mapping and the lock. No pin of a page of this device may be left (pagemap holds the device by a count).
   ~Device();
+  // The same while the object stays: name and geometry can still be asked for, and nothing else. Exclusive.
+  void close();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 

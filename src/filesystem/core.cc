@@ -12,13 +12,9 @@
 #include "filesystem/record.h"
 #include "filesystem/unit_maker.h"
 #include "filesystem/worker.h"
+#include "pin/report.h"
 
 namespace holdfast::filesystem {
-namespace {
-
-std::atomic<std::uint32_t> next_id{1};
-
-}  // namespace
 
 // Who hears that the last page reference is gone.
 struct Core::Keeper final : pagemap::DeviceKeeper {
@@ -41,7 +37,7 @@ Core::~Core() = default;
 struct CoreBuilder {
   static Result<Core*> build(std::unique_ptr<device::Device> device, std::unique_ptr<Format> format, Units units) {
     std::unique_ptr<Core> core(new Core);
-    core->id_ = next_id.fetch_add(1, std::memory_order_relaxed);
+    core->id_ = pin::new_filesystem_number();
     core->name_ = device->name();
     core->window_ = device->window();
     core->read_only_ = format->read_only() || device->read_only();

@@ -9,8 +9,10 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include <holdfast/units.h>
@@ -21,6 +23,7 @@
 #include "filesystem/format.h"
 #include "filesystem/inode.h"
 #include "pagemap/pagemap.h"
+#include "window/owner.h"
 
 namespace holdfast::filesystem {
 
@@ -103,13 +106,20 @@ class Core {
 };
 
 // An open file: a counted inode and what it may do with it. The File of the public interface shares one.
-class OpenFile {
+class OpenFile final : public window::Owner {
  public:
   OpenFile(std::shared_ptr<Core> core_in, InodeRef inode_in, bool may_read_in, bool may_write_in);
   // The last one of an inode records what was written and drops blocks ahead. Bounded.
   ~OpenFile();
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
+
+  // As the owner of windows.
+  std::string name() const override { return inode->path_hint(); }
+  Status usable() const override { return core->usable(); }
+  std::uint64_t part() const override { return core->device().geometry().page_bytes; }
+  std::uint64_t shown_end() const override;
+  Status sync(PageRange range) override;
+  Result<std::size_t> load(std::uint64_t offset, std::span<std::byte> to) override;
+  Result<std::size_t> store(std::uint64_t offset, std::span<const std::byte> from) override;
 
   const std::shared_ptr<Core> core;  // before inode: outlives it
   const InodeRef inode;

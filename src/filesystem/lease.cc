@@ -8,7 +8,7 @@
 
 #include "filesystem/lookup.h"
 #include "filesystem/pin.h"
-#include "filesystem/pin_wait.h"
+#include "pin/wait.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -52,7 +52,7 @@ Status try_lease(Inode& inode, std::uint64_t offset, std::uint64_t length, const
                         .on_break = OnBreak::fail,
                         .released_elsewhere = true};
   for (const BlockRun& run : runs) {
-    HF_ASSIGN(Pin held, pin(inode, run.offset, run.length, pins));
+    HF_ASSIGN(Pin held, filesystem::pin(inode, run.offset, run.length, pins));
     std::uint64_t at = run.offset;
     for (const Segment& segment : held.segments()) {
       lease.extents.push_back({at, segment});
@@ -84,8 +84,8 @@ Result<std::unique_ptr<FileLease>> lease(Inode& inode, std::uint64_t offset, std
     if (tried) return taken;
     if (tried.error().code() != EAGAIN) return Error(tried.error());
     taken.reset();  // before waiting: the break may be waiting for these very pins
-    HF_TRY(wait_for_break(inode, pages_touched(offset, length),
-                          {.purpose = options.purpose, .on_break = options.on_break}, deadline));
+    HF_TRY(pin::wait_for_break(inode.mapping, inode.path_hint(), pages_touched(offset, length),
+                               {.purpose = options.purpose, .on_break = options.on_break}, deadline));
   }
 }
 

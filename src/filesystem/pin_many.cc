@@ -5,12 +5,17 @@
 #include <utility>
 
 #include "filesystem/pin.h"
-#include "filesystem/pin_attempt.h"
+#include "filesystem/pin_source.h"
 #include "filesystem/pin_track.h"
-#include "filesystem/pin_wait.h"
-#include "pagemap/pin_table.h"
+#include "pin/attempt.h"
+#include "pin/report.h"
+#include "pin/wait.h"
 
 namespace holdfast::filesystem {
+
+using pin::Attempt;
+using pin::AttemptResult;
+
 namespace {
 
 // Takes all, or says which one failed and how; then none is left.
@@ -23,9 +28,9 @@ std::optional<Stopped> attempt_all(const std::vector<InodeRange>& ranges, const 
                                    const PinOptions& options, std::vector<Pin>& pins) {
   for (const std::size_t which : order) {
     const InodeRange& range = ranges[which];
-    const AttemptResult how = attempt_pin(*range.inode, range.offset, range.length, options, pins[which]);
+    const AttemptResult how = pin::attempt(target_of(*range.inode), range.offset, range.length, options, pins[which]);
     if (how.outcome == Attempt::pinned) continue;
-    for (Pin& pin : pins) pin.release();
+    for (Pin& taken : pins) taken.release();
     return Stopped{which, how};
   }
   return std::nullopt;
@@ -53,34 +58,17 @@ Result<std::vector<Pin>> pin_many(Core& core, const std::vector<InodeRange>& ran
         HF_TRY(track(*at.inode, {stopped->how.at, pages.end}, options.access, deadline, Units::make));
         break;
       case Attempt::breaking:
-        HF_TRY(wait_for_break(*at.inode, pages, options, deadline));
+        HF_TRY(pin::wait_for_break(at.inode->mapping, at.inode->path_hint(), pages, options, deadline));
         break;
       default:
-        return attempt_error(*at.inode, stopped->how.outcome);
+        return pin::attempt_error(at.inode->path_hint(), stopped->how.outcome);
     }
   }
 }
 
 std::vector<PinInfo> pin_report(Core& core, std::size_t limit) {
-  std::vector<PinInfo> report;
-  const Nanoseconds now = monotonic_coarse_now();
-  for (pagemap::Holder& holder : pagemap::holders_of_filesystem(core.id(), limit)) {
-    PinInfo info;
-    info.inode = holder.identity.file.inode;
-    info.path = core.inodes().known_path(InodeNumber(info.inode));
-    info.offset = holder.identity.offset;
-    info.length = holder.identity.length;
-    info.access = holder.identity.access;
-    info.purpose = holder.identity.purpose;
-    info.pid = holder.pid;
-    info.tid = holder.tid;
-    info.thread_name = std::move(holder.thread_name);
-    info.age = std::max(Nanoseconds(0), now - holder.since);
-    const Nanoseconds deadline = holder.identity.deadline;
-    info.deadline = deadline == kForever ? kForever : std::max(Nanoseconds(0), deadline - info.age);
-    info.released_elsewhere = holder.identity.released_elsewhere;
-    report.push_back(std::move(info));
-  }
+  std::vector<PinInfo> report = pin::report(core.id(), limit);
+  for (PinInfo& info : report) info.path = core.inodes().known_path(InodeNumber(info.inode));
   return report;
 }
 

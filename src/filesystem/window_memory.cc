@@ -6,13 +6,10 @@
 #include <memory>
 
 #include "base/epoch.h"
-#include "base/mark.h"
-#include "filesystem/core.h"
-#include "filesystem/pin_track.h"
 #include "filesystem/read.h"
 #include "filesystem/thread_buffer.h"
-#include "filesystem/windows.h"
 #include "filesystem/write.h"
+#include "window/file_windows.h"
 #include "window/registry.h"
 
 namespace holdfast::filesystem {
@@ -22,9 +19,9 @@ namespace {
 struct Run {
   std::byte* memory = nullptr;
   std::size_t length = 0;
-  std::shared_ptr<OpenFile> file;  // of the window
-  std::uint64_t offset = 0;        // in it
-  bool gone = false;               // the program unmapped the part
+  std::shared_ptr<window::Owner> owner;  // of the window
+  std::uint64_t offset = 0;              // in what it shows
+  bool gone = false;                     // the program unmapped the part
   bool read_only = false;
 };
 
@@ -34,7 +31,7 @@ Run first_run(std::byte* memory, std::size_t length) {
   if (view == nullptr) return {memory, length, nullptr};
   if (view->begin() > memory) return {memory, static_cast<std::size_t>(view->begin() - memory), nullptr};
   const auto inside = static_cast<std::size_t>(memory - view->begin());
-  Run run{memory, std::min(length, view->length() - inside), keep_file_of(*view)};
+  Run run{memory, std::min(length, view->length() - inside), view->owner};
   run.offset = view->pages().first.bytes() + inside;
   run.read_only = view->access() != Access::write;
   const PageRange pages = pages_touched(run.offset, run.length);
@@ -66,58 +63,25 @@ Result<std::size_t> each_run(std::span<const iovec> pieces, Visit visit) {
 }
 
 Error fault(const Run& run, const char* reason) {
-  return Error(EFAULT, run.file->inode->path_hint(), fmt::format("the buffer lies in a window of it that {}", reason));
+  return Error(EFAULT, run.owner->name(), fmt::format("the buffer lies in a window of it that {}", reason));
 }
 
-// The end of what a window shows of a file of this size: of the page that holds the file's end.
-std::uint64_t shown_end(const Inode& inode, std::uint64_t size) {
-  return round_up(size, inode.core.device().geometry().page_bytes);
-}
+Error shows_nothing(const Run& run) { return fault(run, "shows nothing there"); }
 
-// Bytes of that page behind the end: they are nobody's, and may be touched.
-std::size_t behind_the_end(const Inode& inode, std::uint64_t offset, std::size_t length) {
-  // acquire: as in read_held.
-  const std::uint64_t size = inode.size.load(std::memory_order_acquire);
-  const std::uint64_t page_end = shown_end(inode, size);
-  return offset < size || offset >= page_end ? 0 : std::min<std::uint64_t>(length, page_end - offset);
-}
-
-// From the window's file to memory of ours: at least one byte.
+// From what the window shows to memory of ours: at least one byte.
 Result<std::size_t> load(const Run& run, std::size_t at, std::span<std::byte> to) {
   if (run.gone) return fault(run, "was unmapped there");
-  Inode& inode = *run.file->inode;
-  const iovec piece{to.data(), to.size()};
-  HF_ASSIGN(const std::size_t got, read(inode, run.offset + at, {&piece, 1}));
-  const std::size_t zeros = behind_the_end(inode, run.offset + at + got, to.size() - got);
-  std::memset(to.data() + got, 0, zeros);
-  if (got + zeros == 0) return fault(run, "shows nothing past the end of the file");
-  return got + zeros;
+  HF_ASSIGN(const std::size_t got, run.owner->load(run.offset + at, to));
+  if (got == 0) return shows_nothing(run);
+  return got;
 }
 
-// From memory of ours to the window's file, as a store there would: holes get blocks, the size stays.
+// From memory of ours to what the window shows, as a store there would.
 Result<std::size_t> store(const Run& run, std::size_t at, std::span<const std::byte> from) {
   if (run.gone) return fault(run, "was unmapped there");
   if (run.read_only) return fault(run, "is for reading only");
-  Inode& inode = *run.file->inode;
-  std::size_t done = 0;
-  while (done < from.size()) {
-    const std::uint64_t offset = run.offset + at + done;
-    HF_ASSIGN(const std::size_t part, overwrite(inode, offset, from.subspan(done)));
-    done += part;
-    if (part > 0) continue;
-    HF_MARK("window_memory.absent");
-    if (offset < inode.size.load(std::memory_order_acquire)) {  // acquire: as in read_held
-      const Status there =
-          track(inode, pages_touched(offset, 1), Access::write, Deadline::never(), Units::as_they_come);
-      if (there || there.error().code() == ENXIO) continue;  // ENXIO: cut short meanwhile
-      if (done > 0) break;
-      return Error(there.error());
-    }
-    const std::size_t lost = behind_the_end(inode, offset, from.size() - done);
-    done += lost;
-    if (lost == 0) break;
-  }
-  if (done == 0) return fault(run, "shows nothing past the end of the file");
+  HF_ASSIGN(const std::size_t done, run.owner->store(run.offset + at, from));
+  if (done == 0) return shows_nothing(run);
   return done;
 }
 
@@ -126,7 +90,7 @@ Result<std::size_t> store(const Run& run, std::size_t at, std::span<const std::b
 template <typename Plain, typename Through>
 Result<std::size_t> each_part(std::span<const iovec> pieces, Plain plain, Through through) {
   return each_run(pieces, [&](const Run& run, std::size_t before) -> Result<std::size_t> {
-    if (run.file == nullptr) return plain(iovec{run.memory, run.length}, before);
+    if (run.owner == nullptr) return plain(iovec{run.memory, run.length}, before);
     std::size_t done = 0;
     while (done < run.length) {
       const std::span<std::byte> buffer = thread_buffer().first(std::min(run.length - done, kThreadBufferBytes));
@@ -185,12 +149,7 @@ Status check_readable(std::span<const std::byte> from) {
   while (!from.empty()) {
     const Run run = first_run(const_cast<std::byte*>(from.data()), from.size());  // NOLINT: only asked where it lies
     if (run.gone) return fault(run, "was unmapped there");
-    if (run.file != nullptr) {
-      const Inode& inode = *run.file->inode;
-      // acquire: as in read_held.
-      const std::uint64_t size = inode.size.load(std::memory_order_acquire);
-      if (run.offset + run.length > shown_end(inode, size)) return fault(run, "shows nothing past the end of the file");
-    }
+    if (run.owner != nullptr && run.offset + run.length > run.owner->shown_end()) return shows_nothing(run);
     from = from.subspan(run.length);
   }
   return {};
@@ -200,7 +159,7 @@ Status gather(std::span<const std::byte> from, std::byte* to) {
   while (!from.empty()) {
     const Run run = first_run(const_cast<std::byte*>(from.data()), from.size());  // NOLINT: only read
     std::size_t done = run.length;
-    if (run.file == nullptr) {
+    if (run.owner == nullptr) {
       std::memcpy(to, run.memory, run.length);
     } else {
       HF_ASSIGN(done, load(run, 0, {to, run.length}));

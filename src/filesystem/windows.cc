@@ -201,19 +201,10 @@ Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file,
       request.populate ? PageRange{pages.first, std::min(pages.end, page_after(size))} : eager(*view, device, size);
   const bool fill = request.populate && request.access == Access::write;
   if (Status there = view->file().populate(*view, now, fill); !there && request.populate) {
-    unmap(view);
+    window::FileWindows::end(view);
     return std::move(there).error().about(inode.path_hint());
   }
   return view;
-}
-
-void unmap(const std::shared_ptr<window::View>& view) {
-  window::unlist_view(*view);
-  view->close();
-  view->file().remove(*view);
-  view->show_nothing();
-  // The file may end here, on this thread. Nobody finds the view any more, so nobody reads `owner`.
-  view->owner.reset();
 }
 
 PageCount shown_unit(const Inode& inode) {

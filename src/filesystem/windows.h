@@ -42,14 +42,9 @@ struct MapRequest {
 };
 // EBADF, EACCES, EINVAL, EOVERFLOW, EROFS, ENOMEM; with populate what FileSource::track says. Nothing is left behind.
 Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file, const MapRequest& request);
-// Ends it: waits for faults in service (bounded).
-void unmap(const std::shared_ptr<window::View>& view);
 
-// The file that a window of this process shows; as long as its owner is kept.
-inline OpenFile& file_of(const window::View& view) { return *static_cast<OpenFile*>(view.owner.get()); }
-inline std::shared_ptr<OpenFile> keep_file_of(const window::View& view) {
-  return std::static_pointer_cast<OpenFile>(view.owner);
-}
+// The file that a window of a file system shows; as long as its owner is kept.
+inline OpenFile& file_of(const window::View& view) { return static_cast<OpenFile&>(*view.owner); }
 
 // In what units blocks come and go so that windows can go on showing the file: the carrier's page, while there are any.
 PageCount shown_unit(const Inode& inode) HF_REQUIRES(inode.lock);

@@ -9,6 +9,7 @@
 #include "base/mark.h"
 #include "base/trace.h"
 #include "mapping/hold.h"
+#include "window/registry.h"
 
 namespace holdfast::window {
 FileWindows::FileWindows(FileSource& source, device::Device& device) : source_(source), device_(device) {
@@ -36,6 +37,15 @@ Result<std::shared_ptr<View>> FileWindows::add(const Userfaultfd* faults, PageRa
 void FileWindows::remove(const View& view) {
   const MutexLock lock(lock_);
   views_.erase(std::remove(views_.begin(), views_.end(), &view), views_.end());
+}
+
+void FileWindows::end(const std::shared_ptr<View>& view) {
+  unlist_view(*view);
+  view->close();
+  view->file().remove(*view);
+  view->show_nothing();
+  // Nobody finds the view any more, so nobody reads `owner`.
+  view->owner.reset();
 }
 
 bool FileWindows::empty() const {
@@ -139,6 +149,22 @@ Status FileWindows::leave(PageRange range) {
   }
   HF_MARK("window.left");
   return {};
+}
+
+void FileWindows::show_the_end() {
+  const MutexLock lock(lock_);
+  for (View* const view : views_) {
+    std::vector<PageRange> shown;
+    view->pieces().each(view->pages(), [&shown](const Pieces::Found& part) {
+      if (part.piece.shows == Shows::nothing || part.piece.shows == Shows::past_end) return;
+      if (shown.empty() || shown.back().end != part.range.first) {
+        shown.push_back(part.range);
+      } else {
+        shown.back().end = part.range.end;
+      }
+    });
+    for (const PageRange part : shown) view->must_show(part, {Shows::past_end, {}});
+  }
 }
 
 void FileWindows::remove_translations(PageRange range) {

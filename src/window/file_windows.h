@@ -44,6 +44,8 @@ class FileWindows final : public mapping::TranslationRemover {
   Result<std::shared_ptr<View>> add(const Userfaultfd* faults, PageRange pages, Access access);
   // After close(). The addresses go with the last pointer.
   void remove(const View& view);
+  // The end of a window that is listed: waits for faults in service (bounded). Its owner may end here, on this thread.
+  static void end(const std::shared_ptr<View>& view);
   bool empty() const;
   // Whether system calls wait for absent pages of every one.
   bool calls_wait() const;
@@ -54,6 +56,9 @@ class FileWindows final : public mapping::TranslationRemover {
   // The range is about to leave the file: nothing of it is shown when this returns. ENOMEM: nothing may leave.
   Status leave(PageRange range);
   void remove_translations(PageRange range) override;
+  // What the windows show is gone for good: all of it is a bus error when this returns, whatever limit is near. The
+  // source says `past_end` of every page before, so that nobody shows anything afterwards.
+  void show_the_end();
   // The program gives a part of its window up: whole grains.
   Status give_up(View& view, PageRange range);
   // The pages at the front of the range that it has not given up. Takes no lock while it has given up none.

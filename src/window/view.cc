@@ -99,7 +99,7 @@ View::View(FileWindows& file, device::Device& device, const Userfaultfd* faults,
 View::~View() {
   mappings.fetch_sub(pieces_.count(), std::memory_order_relaxed);
   // A forked child has no windows; the addresses may be somebody else's.
-  if (generation_ == fork_generation()) device::release_addresses(begin_, length());
+  if (!inherited()) device::release_addresses(begin_, length());
 }
 
 void View::show_nothing() { must_show(pages(), {Shows::nothing, {}}); }

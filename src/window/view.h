@@ -20,10 +20,12 @@
 
 #include <holdfast/types.h>
 
+#include "base/fork.h"
 #include "base/result.h"
 #include "base/units.h"
 #include "device/bus_error.h"
 #include "device/device.h"
+#include "window/owner.h"
 #include "window/pieces.h"
 #include "window/userfaultfd.h"
 
@@ -45,17 +47,25 @@ class View : public std::enable_shared_from_this<View> {
   View& operator=(const View&) = delete;
 
   // What keeps the file alive while the window is listed; for those who found the view there.
-  std::shared_ptr<void> owner;
+  std::shared_ptr<Owner> owner;
 
   FileWindows& file() const { return file_; }
   Access access() const { return access_; }
   PageRange pages() const { return pieces_.all(); }
+  // Of the file, those that hold bytes of [offset, offset + length) of the window.
+  PageRange pages_of(std::uint64_t offset, std::uint64_t length) const {
+    const PageRange touched = pages_touched(offset, length);
+    const PageCount first(pages().first.raw());
+    return {touched.first + first, touched.end + first};
+  }
   std::byte* begin() const { return begin_; }
   std::size_t length() const { return pages().count().bytes(); }
   std::byte* address(PageIndex index) const { return begin_ + (index - pages().first).bytes(); }
   PageIndex index_of(const std::byte* address) const {
     return pages().first + PageCount(static_cast<std::uint64_t>(address - begin_) / kPageBytes);
   }
+  // Of the process that forked this one: the addresses are not there.
+  bool inherited() const { return generation_ != fork_generation(); }
   // Whether touches of device memory are told; elsewhere it is shown only where every page is tracked.
   bool watches_device() const { return watches_device_; }
   const Userfaultfd* faults() const { return faults_; }

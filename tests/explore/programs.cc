@@ -293,6 +293,67 @@ struct InsertAndClose final : FileScene {
   bool drained_ = false;
 };
 
+// A raw device that is removed (devdax/remove.cc): closed, taken from windows, drained, its entries deleted.
+struct Kill : FileScene {
+  void kill() {
+    map_->close();
+    file_->close_gate(kAll, Nanoseconds::max());
+    static_cast<void>(file_->zap(kAll));
+    file_->open_gate(kAll);
+    Result<Break> last = Break::wait(*file_, kAll, {});
+    expect(last.has_value(), "the drain failed");
+    for (;;) {
+      if (std::optional<layout::Commit> commit = last->commit()) {
+        commit->remove_entries();
+        return free_page(0);
+      }
+      expect(last->again_wait().has_value(), "the drain failed");
+    }
+  }
+  void after() override {
+    FileScene::after();
+    expect(file_->entry_pages() == PageCount(0), "D14: an entry is left on a device that is gone");
+    expect(map_->read(page_of(0), kOrder4K).refcount() == 0, "S12: a page of a device that is gone is in use");
+  }
+  static constexpr PageRange kAll{PageIndex(0), kEndOfFile};
+};
+
+struct KillAndPin final : Kill {
+  KillAndPin() { insert(0); }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); }, [this] { kill(); }};
+  }
+};
+
+// What a pin of a page does that nobody has touched: an entry first, then the count.
+struct KillAndFirstPin final : Kill {
+  Threads threads() override {
+    return {[this] {
+              static_cast<void>(fault(0));
+              pin_and_unpin(0);
+            },
+            [this] { kill(); }};
+  }
+};
+
+struct KillPinAndFault final : Kill {
+  KillPinAndFault() { insert(0); }
+  Threads threads() override {
+    return {[this] { pin_and_unpin(0); }, [this] { static_cast<void>(fault(0)); }, [this] { kill(); }};
+  }
+};
+
+struct KillAndHolder final : Kill {
+  KillAndHolder() {
+    insert(0);
+    static_cast<void>(pin(0, run_));
+  }
+  Threads threads() override {
+    return {[this] { unpin(0, run_); }, [this] { static_cast<void>(fault(0)); }, [this] { kill(); }};
+  }
+  PinnedRun run_;
+};
+
 }  // namespace
 
 const std::vector<Program>& programs() {
@@ -309,6 +370,10 @@ const std::vector<Program>& programs() {
       program<BreakByFail>("pin-fail", "a pin and a break that does not wait"),
       program<PinAndMovedEntry>("pin-move", "a pin and a page that moves to another index"),
       program<InsertAndClose>("insert-close", "an insert and the end of the device"),
+      program<KillAndPin>("kill-pin", "the end of a raw device and a pin"),
+      program<KillAndFirstPin>("kill-fault", "the end of a raw device and the first touch and pin of a page", 2),
+      program<KillPinAndFault>("kill-pin-fault", "the end of a raw device, a pin and a fault", 1),
+      program<KillAndHolder>("kill-unpin-fault", "the end of a raw device, the unpin that it waits for, a fault", 1),
       program<TwoPinsAndBreak>("pin-pin-break", "two pins and a break", 2),
       program<FaultsWhileABreakWaits>("holder-fault-break", "faults and pins of neighbours while a break waits", 2),
       program<TwoBreaks>("break-break-unpin", "two overlapping breaks and the unpin that both wait for", 1),

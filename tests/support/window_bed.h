@@ -9,12 +9,11 @@
 #include <optional>
 #include <string>
 
+#include "support/carriage.h"
 #include "support/scratch.h"
+#include "support/touch.h"  // IWYU pragma: export
 
 namespace holdfast::test {
-
-enum class Carriage : std::uint8_t { memory, tmpfs_file, disk_file, hugetlb };
-const char* to_string(Carriage carriage);
 
 // On what, and served how.
 struct Showing {
@@ -59,14 +58,7 @@ std::string pattern(std::uint64_t length);
 std::string text(const Window& window, std::uint64_t offset, std::uint64_t length);
 std::string contents(const File& file, std::uint64_t offset, std::uint64_t length);
 void write(File& file, std::uint64_t offset, const std::string& bytes);
-// Whether a load of the byte raises the signal on this thread.
-bool dies_of_bus_error(const std::byte* address);
-bool store_dies_of_bus_error(std::byte* address);
-const void* bus_error_address();  // of the last of them
-bool dies_of_segmentation(const std::byte* address);
 // Whether system calls on absent pages of the window answer EFAULT.
 bool calls_fail(const Window& window);
-// write(2) of one byte from the address to a pipe: 0 or the errno value.
-int system_call_reads(const std::byte* address);
 
 }  // namespace holdfast::test

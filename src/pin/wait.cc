@@ -1,14 +1,14 @@
-#include "filesystem/pin_wait.h"
+#include "pin/wait.h"
 
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include "base/mark.h"
 #include "base/wait_queue.h"
-#include "filesystem/core.h"
 #include "pagemap/pin_table.h"
 
-namespace holdfast::filesystem {
+namespace holdfast::pin {
 namespace {
 
 std::string describe(std::optional<PageRange> broken) {
@@ -19,14 +19,14 @@ std::string describe(std::optional<PageRange> broken) {
 
 }  // namespace
 
-Status wait_for_break(Inode& inode, PageRange range, const PinOptions& options, Deadline deadline) {
-  const mapping::Mapping& mapping = inode.mapping;
+Status wait_for_break(const mapping::Mapping& mapping, std::string name, PageRange range, const PinOptions& options,
+                      Deadline deadline) {
   const std::optional<PageRange> broken = mapping.active_break(range);
   if (options.on_break == OnBreak::fail) {
-    return Error(EAGAIN, inode.path_hint(), describe(broken), "try again when it is over");
+    return Error(EAGAIN, std::move(name), describe(broken), "try again when it is over");
   }
   if (pagemap::this_thread_holds(mapping.file())) {
-    return Error(EDEADLK, inode.path_hint(), describe(broken) + ", maybe for a pin of this very thread",
+    return Error(EDEADLK, std::move(name), describe(broken) + ", maybe for a pin of this very thread",
                  "release this thread's pins of the file first");
   }
   HF_MARK("pin.waits");
@@ -36,11 +36,11 @@ Status wait_for_break(Inode& inode, PageRange range, const PinOptions& options, 
     case ParkOutcome::unparked:
       return {};
     case ParkOutcome::timed_out:
-      return Error(ETIMEDOUT, inode.path_hint(), describe(mapping.active_break(range)));
+      return Error(ETIMEDOUT, std::move(name), describe(mapping.active_break(range)));
     case ParkOutcome::interrupted:
-      return Error(EINTR, inode.path_hint(), "a signal came while a break was waited for");
+      return Error(EINTR, std::move(name), "a signal came while a break was waited for");
   }
   __builtin_unreachable();
 }
 
-}  // namespace holdfast::filesystem
+}  // namespace holdfast::pin
