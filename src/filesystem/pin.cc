@@ -249,6 +249,7 @@ namespace {
       case Attempt::absent:
         HF_MARK("pin.absent");
         HF_TRY(track(inode, {how.at, range.end}, options.access, deadline, Units::make));
+        HF_MARK("pin.tracked");
         break;
       case Attempt::breaking:
         HF_TRY(wait_for_break(inode, range, options, deadline));
