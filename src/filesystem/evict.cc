@@ -104,6 +104,7 @@ void evict(Inode& inode) {
     left = *looked;
     if (left != 0) return core.quarantine().still_held(inode, left);
   }
+  HF_MARK("evict.freed");
   if (Status freed = free_number(inode); !freed) core.note_failure(freed.error());
   core.quarantine().end(number);
 }

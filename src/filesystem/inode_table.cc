@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mark.h"
 #include "base/trace.h"
 #include "base/wait_queue.h"
 #include "filesystem/core.h"
@@ -63,6 +64,7 @@ Result<InodeRef> InodeTable::get(InodeNumber number) {
     }
     if (evicting) return Error(ESTALE, fmt::format("inode {}", raw(number)), "its last name and handle are gone");
     if (dropping) {
+      HF_MARK("inode_table.waits");
       // Bounded: dropping waits for nobody.
       static_cast<void>(wait_until(&parts, Deadline::never(), [&] {
         const MutexLock lock(parts.mutex);
@@ -224,6 +226,7 @@ void InodeTable::for_each(const std::function<void(Inode&)>& visit) {
 
 // False: it has pins, or could not be recorded; it stays.
 bool InodeTable::drop(Inode& inode) {
+  HF_MARK("inode_table.drops");
   // A pin that came before the last handle went is seen; there is nobody to take another one.
   const bool stays = !record(inode).has_value() || inode.mapping.first_pinned({PageIndex(0), kEndOfFile}).has_value();
   if (!stays) layout::forget_entries(inode.mapping);

@@ -75,6 +75,7 @@ struct Unmounting {
 
   // Nothing enters any more: everything goes to the medium. True: closed. False: somebody was faster.
   Result<bool> close() const {
+    HF_MARK("unmount.closes");
     core.unmounted_.store(true, std::memory_order_seq_cst);
     HF_MARK("unmount.closing");
     if (!quiet()) {
@@ -85,6 +86,9 @@ struct Unmounting {
     {
       const MutexLock turn(core.worker().turn());
       core.inodes().drop_unused();
+      // Of a pin that is just being released: its inode stays, and the page is the pin's alone, lest the device is held
+      // for ever. Test: Unmount.R17_APinComesBetweenTheLooks.
+      core.inodes().release_tracking();
     }
     const bool clean = written && !core.failure() && core.inodes().evicting_count() == 0;
     Status closed = core.close_format(clean);

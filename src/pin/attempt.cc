@@ -115,6 +115,7 @@ Result<Pin> take_slowly(Source& source, std::uint64_t offset, std::uint64_t leng
       case Attempt::absent:
         HF_MARK("pin.absent");
         HF_TRY(source.track({how.at, range.end}, options.access, deadline));
+        HF_MARK("pin.tracked");
         break;
       case Attempt::breaking:
         HF_TRY(wait_for_break(target.mapping(), source.name(), range, options, deadline));

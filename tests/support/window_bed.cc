@@ -22,13 +22,14 @@ void WindowBed::open_pool(Carriage carriage, std::uint64_t size, const MountOpti
 
 WindowBed::~WindowBed() { close_pool(); }
 
-void WindowBed::close_pool() {
+void WindowBed::close_pool(const std::function<void(const std::string&)>& look) {
   if (!fs_) return;
   const Status closed = fs_->unmount();
   EXPECT_TRUE(closed) << closed.error().message();
   fs_.reset();
   if (scratch_) {
     EXPECT_TRUE(e2fsck_clean(scratch_->file("pool")));
+    if (look) look(scratch_->file("pool"));
   }
   scratch_.reset();
   grain_ = 4 * KiB;

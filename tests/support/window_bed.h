@@ -6,6 +6,7 @@
 #include <holdfast/holdfast.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -35,7 +36,8 @@ class WindowBed : public ::testing::Test {
   void open_pool(Carriage carriage, std::uint64_t size = 64 * MiB, const MountOptions& options = {},
                  const FormatOptions& layout = {});
   Filesystem& fs() { return *fs_; }
-  void close_pool();
+  // `look` gets the path of an image that is a file before it goes.
+  void close_pool(const std::function<void(const std::string&)>& look = nullptr);
   // What the carrier maps at least.
   std::uint64_t grain() const { return grain_; }
   // How windows that map() makes are served.
