@@ -65,7 +65,8 @@ template <typename AnyTarget>
     return false;
   }
   mapping::PinnedRun run;
-  if (target.mapping().try_pin_unit(index, run, options.access).outcome != mapping::Mapping::PinOutcome::pinned) [[unlikely]] {
+  if (target.mapping().try_pin_unit(index, run, options.access).outcome != mapping::Mapping::PinOutcome::pinned)
+      [[unlikely]] {
     pagemap::release_slot(slot);
     return false;
   }

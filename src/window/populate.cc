@@ -52,7 +52,8 @@ Status FileWindows::populate(View& view, PageRange range, bool fill) {
     const PageIndex end = source_.end();
     if (place.kind == Place::Kind::past_end || at >= end) break;
     const PageRange unit = clip(clip(view.unit_around(at), range), {at, end});
-    const PageRange part = clip({at, fill ? end : at + place.count}, unit);
+    // A large page is shown when all of it is tracked, though it is written in part only.
+    const PageRange part = clip(round_out({at, fill ? end : at + place.count}, view.grain()), unit);
     if (place.kind == Place::Kind::hole && !fill) {
       at = part.end;
       continue;

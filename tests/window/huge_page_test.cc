@@ -182,6 +182,22 @@ TEST_F(HugePageWindows, BehindTheEndOfAPinnedPageIsNoBusError) {
   }
 }
 
+// A page of which only the front is written is brought whole: seen as a map that never returned, on clusters as large as
+// the page.
+TEST_F(HugePageWindows, APageThatIsWrittenInPartIsShownWhole) {
+  open();
+  File file = fs().open("/a", Open::read_write | Open::create).value();
+  file.allocate(0, 2 * kPage).value();
+  const std::string front = pattern(8 * KiB);
+  file.write(0, std::as_bytes(std::span(front))).value();
+  for (const bool populate : {false, true}) {
+    const Window window = file.map(0, 2 * kPage, {.access = Access::read, .populate = populate}).value();
+    EXPECT_EQ(text(window, 0, 8 * KiB), pattern(8 * KiB));
+    EXPECT_TRUE(is_zero(window, 8 * KiB, kPage - 8 * KiB));
+    EXPECT_TRUE(is_zero(window, kPage, kPage));
+  }
+}
+
 // Breaks that end inside a page leave small entries in it, which end where the file does. The page is shown all the
 // same, whoever touches it.
 TEST_F(HugePageWindows, ALastPageOfSmallEntriesIsShown) {
