@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "filesystem/core.h"
+#include "filesystem/ordered.h"
 #include "filesystem/times.h"
 #include "filesystem/windows.h"
 
@@ -33,6 +34,16 @@ void note_written(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
     *first = range;
     notes.erase(first + 1, last);
   }
+}
+
+// By what the format knows: the cache may have forgotten.
+Status order_range(Inode& inode, PageRange range) {
+  device::Device& device = inode.core.device();
+  if (!keeps_bytes(device)) return {};
+  std::vector<Extent> extents;
+  HF_TRY(inode.core.format().extents(inode.number, range, extents));
+  for (const Extent& extent : extents) HF_TRY(order_bytes(device, extent));
+  return {};
 }
 
 }  // namespace
@@ -68,6 +79,7 @@ Status record_locked(Inode& inode) {
   // A range in the middle of an extent cuts it in three.
   HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 1, .extents = 1 + 2 * ranges}));
   while (!inode.unrecorded.empty()) {
+    HF_TRY(order_range(inode, inode.unrecorded.back()));
     HF_TRY(format.mark_written(*handle, inode.number, inode.unrecorded.back()));
     inode.unrecorded.pop_back();
   }
