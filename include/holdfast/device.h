@@ -77,7 +77,8 @@ struct FormatOptions {
 };
 
 // Makes a new, empty ext4 file system on the device. Errors: EEXIST (holds one already, `force` replaces it), EINVAL
-// (cluster, label or size of the journal), ENOSPC (device too small; the reason says the least size), EROFS (opened read-only).
+// (cluster, label or size of the journal), ENOSPC (device too small; the reason says the least size), EROFS (opened
+// read-only).
 Status format(Device& device, const FormatOptions& options);
 
 }  // namespace holdfast

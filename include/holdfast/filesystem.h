@@ -103,9 +103,9 @@ struct UnmountOptions {
 class Filesystem {
  public:
   // Mounts the file system on the device, which it takes. What a crash left in the journal is replayed first; a mount
-  // that only reads keeps it in memory and changes nothing. While mounted for writing the image is marked as in use: its
-  // journal needs recovery, or, without one, it is not clean. Errors name what is wrong and the remedy: EINVAL (not an
-  // ext4 image), ENOTSUP (a feature, by name), EUCLEAN (damaged, or not closed cleanly and without a journal: run
+  // that only reads keeps it in memory and changes nothing. While mounted for writing the image is marked as in use:
+  // its journal needs recovery, or, without one, it is not clean. Errors name what is wrong and the remedy: EINVAL (not
+  // an ext4 image), ENOTSUP (a feature, by name), EUCLEAN (damaged, or not closed cleanly and without a journal: run
   // e2fsck -p), EROFS (device opened read-only and read_only not asked).
   static Result<Filesystem> mount(Device device, const MountOptions& options = {});
 

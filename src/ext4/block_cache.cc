@@ -179,7 +179,8 @@ struct BlockCache::Parts {
 
   Status write_home(const CachedBlock& block, bool made_to_fail) {
     HF_TRY(device.reserve(Pfn(block.number), PageCount(1)));
-    if (made_to_fail || device::copy(device.at(Pfn(block.number)), block.data.data(), kBlockBytes) != device::CopyOutcome::done) {
+    if (made_to_fail ||
+        device::copy(device.at(Pfn(block.number)), block.data.data(), kBlockBytes) != device::CopyOutcome::done) {
       return Error(EIO, device.name(), fmt::format("writing metadata block {} failed", block.number));
     }
     return {};
@@ -208,8 +209,7 @@ Result<BlockRef> BlockCache::read(std::uint64_t number, BlockKind kind, std::uin
   }
   HF_TRY(parts.check_number(number));
   std::unique_ptr<CachedBlock> block = parts.prepare(number, kind, owner_seed);
-  if (HF_FAULT_POINT("ext4.block_cache.read") ||
-      parts.load(block->data.data(), number) != device::CopyOutcome::done) {
+  if (HF_FAULT_POINT("ext4.block_cache.read") || parts.load(block->data.data(), number) != device::CopyOutcome::done) {
     parts.keep_spare(std::move(block));
     return Error(EIO, parts.device.name(), fmt::format("reading metadata block {} failed", number));
   }

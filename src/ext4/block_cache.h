@@ -136,8 +136,8 @@ class BlockCache {
   // and the home blocks in an unknown state.
   Status write_out();
 
-  // With one, in this order: every dirty block, sealed, by number, valid until the next change; what was forgotten while
-  // logged; and that both are in the log, durably.
+  // With one, in this order: every dirty block, sealed, by number, valid until the next change; what was forgotten
+  // while logged; and that both are in the log, durably.
   Result<std::span<CachedBlock* const>> seal_dirty();
   std::vector<std::uint64_t> revoked() const;
   void changes_are_logged();

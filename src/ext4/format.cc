@@ -171,7 +171,8 @@ Status Ext4Format::mark_unwritten(Handle& handle, InodeNumber inode, PageRange r
 Result<PageIndex> Ext4Format::remove(Handle& handle, InodeNumber inode, PageRange range, std::uint32_t extents_max) {
   const Changing lock(*this, handle);
   if (volume_->has_journal()) {
-    // Each extent changes a bitmap and a descriptor of every group that it lies in; beside that the handle's own credits.
+    // Each extent changes a bitmap and a descriptor of every group that it lies in; beside that the handle's own
+    // credits.
     const std::uint64_t each = 2 * groups_of_extent(volume_->geometry());
     const std::uint64_t room = volume_->log_room();
     const std::uint64_t fit = room > credits_ ? (room - credits_) / each : 0;

@@ -64,10 +64,10 @@ Status Ext4Format::make_log_room(std::uint64_t credits) {
   if (volume_->log_fits(credits)) return {};
   HF_TRY(volume_->checkpoint());
   if (volume_->log_fits(credits)) return {};
-  return Error(ENOSPC, volume_->name(),
-               fmt::format("the operation may change {} blocks, and the journal takes {} at once", credits,
-                           volume_->log_room()),
-               "make the journal larger: tune2fs -O ^has_journal, then tune2fs -J size=");
+  return Error(
+      ENOSPC, volume_->name(),
+      fmt::format("the operation may change {} blocks, and the journal takes {} at once", credits, volume_->log_room()),
+      "make the journal larger: tune2fs -O ^has_journal, then tune2fs -J size=");
 }
 
 Result<std::unique_ptr<filesystem::Handle>> Ext4Format::begin(const filesystem::Reservation& reservation) {

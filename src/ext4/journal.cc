@@ -108,8 +108,8 @@ class Journal::Writer {
     tag.home = copy.number;
     tag.escaped = must_escape(copy.data.data());
     if (shape().has_crc32c()) {
-      tag.checksum = copy_checksum(shape(), journal_.sequence_,
-                                   tag.escaped ? escaped(copy, scratch) : copy.data.data());
+      tag.checksum =
+          copy_checksum(shape(), journal_.sequence_, tag.escaped ? escaped(copy, scratch) : copy.data.data());
     }
     return tag;
   }

@@ -6,11 +6,11 @@
 //   committed ──checkpoint: its blocks are home and durable, then the superblock says so──► checkpointed
 //
 // There is one running transaction: what is dirty in the block cache. There is at most one committing one, because
-// commits run one at a time and wait until no handle is open. Committed ones are the log from its start to the head, and
-// the blocks that the cache calls logged: newer than home, and kept in memory until they are there. A checkpoint brings
-// all of them home at once: when half the log is in use, when they are many, when nothing else is to be done, and at the
-// end. So whenever the journal's superblock is written the log holds nothing that is not home; one that was cut short,
-// and for which a tool throws the log away, costs nothing.
+// commits run one at a time and wait until no handle is open. Committed ones are the log from its start to the head,
+// and the blocks that the cache calls logged: newer than home, and kept in memory until they are there. A checkpoint
+// brings all of them home at once: when half the log is in use, when they are many, when nothing else is to be done,
+// and at the end. So whenever the journal's superblock is written the log holds nothing that is not home; one that was
+// cut short, and for which a tool throws the log away, costs nothing.
 //
 // Order of a commit. Each step begins when what the one before started is durable:
 //   1. bytes of files that the transaction makes readable (flushed by whoever told of them, filesystem/ordered.h),

@@ -76,13 +76,12 @@ class JournalArea::Reader {
     }
     const std::uint32_t index = number - 1;
     HF_TRY(read_block(table + index / geometry_.inodes_per_block(), block));
-    const std::byte* from =
-        block.data() + std::size_t{index % geometry_.inodes_per_block()} * geometry_.inode_bytes;
+    const std::byte* from = block.data() + std::size_t{index % geometry_.inodes_per_block()} * geometry_.inode_bytes;
     ext2_inode_large inode{};
     std::memcpy(&inode, from, std::min<std::size_t>(geometry_.inode_bytes, sizeof(inode)));
     if (geometry_.metadata_checksums) {
-      const std::uint32_t seed = crc32c(crc32c(geometry_.seed, &number, sizeof(number)), &inode.i_generation,
-                                        sizeof(inode.i_generation));
+      const std::uint32_t seed =
+          crc32c(crc32c(geometry_.seed, &number, sizeof(number)), &inode.i_generation, sizeof(inode.i_generation));
       if (!inode_verifies(seed, from, geometry_.inode_bytes)) {
         return journal_damaged(device_, fmt::format("the checksum of inode {} does not match", number));
       }

@@ -86,8 +86,8 @@ void make_descriptor(const LogShape& shape, std::uint32_t sequence, const std::a
   std::size_t at = sizeof(LogHeader);
   for (const Tag& tag : tags) {
     const bool first = &tag == &tags.front();
-    const std::uint32_t flags = (tag.escaped ? kTagEscaped : 0) | (first ? 0 : kTagSameUuid) |
-                                (&tag == &tags.back() ? kTagLast : 0);
+    const std::uint32_t flags =
+        (tag.escaped ? kTagEscaped : 0) | (first ? 0 : kTagSameUuid) | (&tag == &tags.back() ? kTagLast : 0);
     const auto low = static_cast<std::uint32_t>(tag.home);
     const auto high = static_cast<std::uint32_t>(tag.home >> 32);
     if (shape.checksum == LogChecksum::v3) {
@@ -198,8 +198,8 @@ bool commit_verifies(const LogShape& shape, const LogBlock& block, std::uint32_t
 FileTime commit_time(const LogBlock& block) {
   const auto* const words = words_at<CommitWords>(block.data());
   FileTime time;
-  time.seconds = static_cast<std::int64_t>(std::uint64_t{words->seconds_high.value()} << 32 |
-                                           words->seconds_low.value());
+  time.seconds =
+      static_cast<std::int64_t>(std::uint64_t{words->seconds_high.value()} << 32 | words->seconds_low.value());
   time.nanoseconds = words->nanoseconds.value();
   return time;
 }

@@ -32,7 +32,6 @@ class ReplayedBlocks {
 // Writes the copies home and makes them durable, then empties the log. EIO, ENOSPC of the carrier: may be tried again.
 Status replay_home(device::Device& device, const JournalArea& area, JournalSuper& super, const LogContents& contents);
 // ENOTSUP: more than a reader wants in memory.
-Result<ReplayedBlocks> replay_into_memory(device::Device& device, const JournalArea& area,
-                                          const LogContents& contents);
+Result<ReplayedBlocks> replay_into_memory(device::Device& device, const JournalArea& area, const LogContents& contents);
 
 }  // namespace holdfast::ext4

@@ -151,8 +151,8 @@ class Scanner {
     return {};
   }
 
-  // A superblock that was cut short says where the log began before or after that write, and in both cases nothing newer
-  // is anywhere in the ring than what begins there. So when nothing does, and something is, its words are wrong.
+  // A superblock that was cut short says where the log began before or after that write, and in both cases nothing
+  // newer is anywhere in the ring than what begins there. So when nothing does, and something is, its words are wrong.
   Status refuse_newer_blocks() {
     LogBlock block;
     for (std::uint32_t index = super_.first(); index < super_.end(); ++index) {

@@ -8,7 +8,8 @@
 // with a time that runs backwards is an old block that happens to have the number, and ends the log.
 //
 // Invariants of the answer:
-//   J2 at most one copy for each home block: that of the last transaction, unless a revoke record of that transaction or
+//   J2 at most one copy for each home block: that of the last transaction, unless a revoke record of that transaction
+//   or
 //      a later one names the block.
 //   J3 every copy was verified, and its home lies inside the volume and outside of the journal.
 #pragma once

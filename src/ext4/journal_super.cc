@@ -13,8 +13,8 @@ namespace holdfast::ext4 {
 namespace {
 
 constexpr std::uint32_t kRingMin = 256;
-constexpr std::uint32_t kKnown = kJournalRevoke | kJournal64Bit | kJournalAsyncCommit | kJournalChecksumV2 |
-                                 kJournalChecksumV3;
+constexpr std::uint32_t kKnown =
+    kJournalRevoke | kJournal64Bit | kJournalAsyncCommit | kJournalChecksumV2 | kJournalChecksumV3;
 
 std::uint32_t checksum_of(JournalSuperWords words) {
   words.checksum = 0;
@@ -47,10 +47,10 @@ Status check_features(const JournalSuperWords& words, const device::Device& devi
 void JournalSuper::read_shape() {
   const std::uint32_t incompatible = words_.incompatible.value();
   shape_.wide = (incompatible & kJournal64Bit) != 0;
-  shape_.checksum = (incompatible & kJournalChecksumV3) != 0             ? LogChecksum::v3
-                    : (incompatible & kJournalChecksumV2) != 0           ? LogChecksum::v2
+  shape_.checksum = (incompatible & kJournalChecksumV3) != 0                ? LogChecksum::v3
+                    : (incompatible & kJournalChecksumV2) != 0              ? LogChecksum::v2
                     : (words_.compatible.value() & kJournalChecksumV1) != 0 ? LogChecksum::v1
-                                                                         : LogChecksum::none;
+                                                                            : LogChecksum::none;
   shape_.seed = crc32c(~std::uint32_t{0}, words_.uuid.data(), words_.uuid.size());
 }
 

@@ -1,8 +1,8 @@
 // The journal's superblock: what the log's blocks look like, where the log begins, and whether it holds anything.
 //
-// Its words that change lie in one cache line, and where the log begins in eight bytes of it. So one whose checksum does
-// not match because a write of it was cut short still says the truth of one of the two moments; torn() tells, and the
-// replay makes sure (journal_scan.h).
+// Its words that change lie in one cache line, and where the log begins in eight bytes of it. So one whose checksum
+// does not match because a write of it was cut short still says the truth of one of the two moments; torn() tells, and
+// the replay makes sure (journal_scan.h).
 #pragma once
 
 #include <cstddef>
@@ -34,9 +34,7 @@ struct LogShape {
   }
   // Where the checksum of a descriptor or revoke block lies, which is where its contents must end.
   std::size_t end_of_contents() const { return kBlockBytes - (has_crc32c() ? sizeof(Be32) : 0); }
-  std::size_t tags_per_block() const {
-    return (end_of_contents() - sizeof(LogHeader) - kTagUuidBytes) / tag_bytes();
-  }
+  std::size_t tags_per_block() const { return (end_of_contents() - sizeof(LogHeader) - kTagUuidBytes) / tag_bytes(); }
   std::size_t revoke_bytes() const { return wide ? 8 : 4; }
   std::size_t revokes_per_block() const { return (end_of_contents() - sizeof(RevokeHeader)) / revoke_bytes(); }
 };

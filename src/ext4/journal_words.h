@@ -44,7 +44,13 @@ using Be16 = BigEndian<std::uint16_t>;
 using Be32 = BigEndian<std::uint32_t>;
 using Be64 = BigEndian<std::uint64_t>;
 
-enum class LogBlockType : std::uint32_t { descriptor = 1, commit = 2, superblock_v1 = 3, superblock_v2 = 4, revoke = 5 };
+enum class LogBlockType : std::uint32_t {
+  descriptor = 1,
+  commit = 2,
+  superblock_v1 = 3,
+  superblock_v2 = 4,
+  revoke = 5
+};
 
 struct LogHeader {
   Be32 magic;

@@ -37,14 +37,17 @@ inline std::uint64_t log_credits(const filesystem::Reservation& reservation, con
   constexpr std::uint64_t kAlways = 4;
   const std::uint64_t fresh = metadata_blocks(reservation);
   const std::uint64_t extents = reservation.extents < kExtentsInCredits ? reservation.extents : kExtentsInCredits;
-  // Of a name: the leaf and the nodes above it; of extents: two ways down the tree; of an attribute block: the old one.
-  const std::uint64_t changed = std::uint64_t{reservation.names} * 6 + (reservation.extents != 0 ? 10 : 0) +
-                                reservation.attribute_blocks;
+  // Of a name: the leaf and the nodes above it; of extents: a leaf each, where they lie scattered as those of a file
+  // that is recorded, and two ways down the tree; of an attribute block: the old one.
+  constexpr std::uint32_t kLeaves = 260;
+  const std::uint64_t changed = std::uint64_t{reservation.names} * 6 +
+                                (reservation.extents < kLeaves ? reservation.extents : kLeaves) +
+                                (reservation.extents != 0 ? 10 : 0) + reservation.attribute_blocks;
   // An inode has its table block, which may be the first of its part of the table, and its bitmap.
   const std::uint64_t inodes = std::uint64_t{reservation.inodes} * 3;
   // Each change of free space has a bitmap and a descriptor.
-  const std::uint64_t places = fresh + reservation.inodes + reservation.attribute_blocks +
-                               extents * groups_of_extent(geometry);
+  const std::uint64_t places =
+      fresh + reservation.inodes + reservation.attribute_blocks + extents * groups_of_extent(geometry);
   const std::uint64_t bitmaps = places < geometry.groups ? places : geometry.groups;
   const std::uint64_t descriptors = places < geometry.descriptor_blocks ? places : geometry.descriptor_blocks;
   return kAlways + inodes + fresh + changed + bitmaps + descriptors;

@@ -177,8 +177,8 @@ class Maker {
     std::memcpy(super.s_jnl_blocks, raw_inode->body.i_block, sizeof(raw_inode->body.i_block));
     super.s_jnl_blocks[15] = static_cast<std::uint32_t>(journal.size >> 32);
     super.s_jnl_blocks[16] = static_cast<std::uint32_t>(journal.size);
-    super.s_overhead_clusters += static_cast<std::uint32_t>(
-        (layout_.journal_blocks + volume.blocks_per_cluster() - 1) / volume.blocks_per_cluster());
+    super.s_overhead_clusters += static_cast<std::uint32_t>((layout_.journal_blocks + volume.blocks_per_cluster() - 1) /
+                                                            volume.blocks_per_cluster());
     return {};
   }
 

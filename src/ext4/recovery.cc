@@ -134,8 +134,7 @@ class Recovery {
       }
       const std::uint32_t sequence = reinterpret_cast<const LogHeader*>(block.data())->sequence.value();
       const bool begins = type_of(block, sequence) == LogBlockType::descriptor;
-      if (!begins || !sequence_after(sequence, newest_sequence) ||
-          sequence_after(sequence, super_->sequence() + 1)) {
+      if (!begins || !sequence_after(sequence, newest_sequence) || sequence_after(sequence, super_->sequence() + 1)) {
         continue;
       }
       JournalSuper from = *super_;

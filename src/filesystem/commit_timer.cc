@@ -10,8 +10,7 @@ namespace {
 
 class CommitTimer final : public Pending {
  public:
-  CommitTimer(Core& core, Nanoseconds interval)
-      : core_(core), interval_(interval), next_(Deadline::after(interval)) {}
+  CommitTimer(Core& core, Nanoseconds interval) : core_(core), interval_(interval), next_(Deadline::after(interval)) {}
 
   Progress advance(Parker&) override {
     if (!next_.passed()) return Progress::waiting;

@@ -1,10 +1,10 @@
 // The order of bytes and of what makes them readable.
 //
 // A block that was unwritten on the medium shows the bytes that lie in it as soon as a commit says that it is written:
-// those bytes must be durable before that commit is, or a crash shows what its former owner left there. So whoever tells
-// the format that blocks are written calls this first, in the same handle's life or before; the commit that follows
-// waits for everything that was flushed before it writes the word that makes it one (Format::commit).
-// Test: Ordered.BytesAreFlushedBeforeTheCommitThatShowsThem.
+// those bytes must be durable before that commit is, or a crash shows what its former owner left there. So whoever
+// tells the format that blocks are written calls this first, in the same handle's life or before; the commit that
+// follows waits for everything that was flushed before it writes the word that makes it one (Format::commit). Test:
+// Ordered.BytesAreFlushedBeforeTheCommitThatShowsThem.
 #pragma once
 
 #include "device/device.h"

@@ -18,9 +18,9 @@ CrashCopy::~CrashCopy() { mark::set_handler(nullptr, nullptr); }
 
 void CrashCopy::reached(void* context, const char* name) {
   auto& self = *static_cast<CrashCopy*>(context);
-  if (self.taken_ || self.mark_ != name) return;
-  self.taken_ = true;
+  if (self.mark_ != name || self.begun_.exchange(true)) return;
   copy_image(self.image_, self.copy_);
+  self.taken_.store(true);
 }
 
 void copy_image(const std::string& from, const std::string& to) {

@@ -1,6 +1,8 @@
-// Copies of an image file as a crash at a mark would leave it: what was stored so far is there, what comes later is not.
+// Copies of an image file as a crash at a mark would leave it: what was stored so far is there, what comes later is
+// not.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 namespace holdfast::test {
@@ -13,7 +15,7 @@ class CrashCopy {
   CrashCopy(const CrashCopy&) = delete;
   CrashCopy& operator=(const CrashCopy&) = delete;
 
-  bool taken() const { return taken_; }
+  bool taken() const { return taken_.load(); }
 
  private:
   static void reached(void* context, const char* name);
@@ -21,7 +23,8 @@ class CrashCopy {
   const std::string mark_;
   const std::string image_;
   const std::string copy_;
-  bool taken_ = false;
+  std::atomic<bool> begun_{false};
+  std::atomic<bool> taken_{false};
 };
 
 // Copies a file, holes kept. A failure is a failure of the test.

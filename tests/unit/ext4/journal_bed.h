@@ -1,11 +1,12 @@
 // Images with a journal for its tests: operations on a mounted format, and what a crash leaves of them.
 #pragma once
 
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
-
-#include <gtest/gtest.h>
 
 #include "ext4/ext4.h"
 #include "ext4/journal_super.h"

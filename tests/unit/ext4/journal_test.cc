@@ -38,7 +38,6 @@ class JournalForm : public testing::TestWithParam<Form> {};
 const Form kForms[] = {
     {"Ours", ""},
     {"Mke2fs", "-t ext4"},
-    {"Ext3", "-t ext3"},
     {"NoChecksums", "-t ext4 -O ^metadata_csum"},
     {"NoChecksums32Bit", "-t ext4 -O ^metadata_csum,^64bit"},
     {"V1", "-t ext4 -O ^metadata_csum", kJournalChecksumV1, kJournalRevoke, true},
@@ -88,10 +87,22 @@ TEST_P(JournalForm, IsReadByE2fsckAndByUs) {
 INSTANTIATE_TEST_SUITE_P(Forms, JournalForm, testing::ValuesIn(kForms),
                          [](const testing::TestParamInfo<Form>& form) { return form.param.name; });
 
+TEST(Journal, MayLieInAnOldBlockMap) {
+  JournalBed bed("-t ext3");
+  EXPECT_EQ(test::run_program("tune2fs -O extent '" + bed.path() + "'").status, 0);
+  bed.mount();
+  for (int i = 0; i < 100; ++i) make_named(*bed, bed->root(), fmt::format("f{}", i), FileType::regular, 1);
+  bed->commit().value();
+  bed.kill();
+  EXPECT_TRUE(e2fsck_recovers(bed.copy("e2fsck")));
+  EXPECT_GT(recover_by_mount(bed.path()).blocks, 0u);
+  EXPECT_TRUE(has_name(bed.path(), "f99"));
+}
+
 // Until the commit block is durable there is no commit, from then on there is one, wherever the copies are.
 TEST(Journal, EveryStepLeavesTheOldStateOrTheNewOne) {
-  for (const char* mark : {"ext4.journal.logged", "ext4.journal.committed", "ext4.journal.home",
-                           "ext4.journal.checkpointed"}) {
+  for (const char* mark :
+       {"ext4.journal.logged", "ext4.journal.committed", "ext4.journal.home", "ext4.journal.checkpointed"}) {
     const bool committed = std::string(mark) != "ext4.journal.logged";
     JournalBed bed("");
     bed.mount();
@@ -234,8 +245,8 @@ TEST(Journal, ACopyThatLooksLikeTheJournalIsEscaped) {
 }
 
 TEST(Journal, AFailureStopsWritingAndTheNextMountReplays) {
-  for (const char* point : {"ext4.journal.write", "ext4.journal.commit", "ext4.journal.checkpoint",
-                            "ext4.journal.superblock"}) {
+  for (const char* point :
+       {"ext4.journal.write", "ext4.journal.commit", "ext4.journal.checkpoint", "ext4.journal.superblock"}) {
     JournalBed bed("");
     bed.mount();
     make_named(*bed, bed->root(), "synced");
