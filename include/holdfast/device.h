@@ -61,14 +61,24 @@ class Device {
   std::unique_ptr<device::Device> impl_;
 };
 
+// The journal of a new pool.
+enum class NewJournal : std::uint8_t {
+  automatic,  // on carriers that keep bytes, by size, at most 64 MiB; none elsewhere
+  none,
+  sized,  // FormatOptions::journal_bytes
+};
+
 struct FormatOptions {
   std::uint64_t cluster = 4 * KiB;  // unit of allocation: a power of two, 4 KiB to 2 MiB
   std::string label = {};           // at most 16 bytes
   bool force = false;               // also when the device holds a file system already
+  NewJournal journal = NewJournal::automatic;
+  std::uint64_t journal_bytes = 0;  // 4 MiB to 4 GiB, at most half of the device
 };
 
 // Makes a new, empty ext4 file system on the device. Errors: EEXIST (holds one already, `force` replaces it), EINVAL
-// (cluster or label), ENOSPC (device too small; the reason says the least size), EROFS (opened read-only).
+// (cluster, label or size of the journal), ENOSPC (device too small; the reason says the least size), EROFS (opened
+// read-only).
 Status format(Device& device, const FormatOptions& options);
 
 }  // namespace holdfast

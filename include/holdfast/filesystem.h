@@ -81,6 +81,15 @@ struct QuarantineInfo {
   bool evicted = false;  // a whole file without names, or pieces that were truncated or punched away
 };
 
+// What the mount brought back of a former life that did not end cleanly.
+struct RecoveryInfo {
+  std::uint32_t transactions = 0;    // of the journal; 0: there was nothing to replay
+  std::uint64_t blocks = 0;          // brought home, or, for a mount that only reads, into memory
+  std::uint64_t revoked = 0;         // copies that were not to be replayed any more
+  bool in_memory = false;            // the medium was not changed
+  bool superblock_restored = false;  // from the journal: a write of it had been cut short
+};
+
 struct NodeOptions {
   FileKind kind = FileKind::fifo;  // fifo, socket, character_device, block_device, regular
   std::uint32_t permissions = 0644;
@@ -94,15 +103,17 @@ struct UnmountOptions {
 
 class Filesystem {
  public:
-  // Mounts the file system on the device, which it takes. While mounted for writing the image is marked not clean.
-  // Errors name what is wrong and the remedy: EINVAL (not an ext4 image), ENOTSUP (a feature, by name), EUCLEAN
-  // (damaged, or not closed cleanly: run e2fsck -p), EROFS (device opened read-only and read_only not asked).
+  // Mounts the file system on the device, which it takes. What a crash left in the journal is replayed first; a mount
+  // that only reads keeps it in memory and changes nothing. While mounted for writing the image is marked as in use:
+  // its journal needs recovery, or, without one, it is not clean. Errors name what is wrong and the remedy: EINVAL (not
+  // an ext4 image), ENOTSUP (a feature, by name), EUCLEAN (damaged, or not closed cleanly and without a journal: run
+  // e2fsck -p), EROFS (device opened read-only and read_only not asked).
   static Result<Filesystem> mount(Device device, const MountOptions& options = {});
 
   Filesystem(Filesystem&&) noexcept;
   Filesystem& operator=(Filesystem&&) noexcept;
   // Never blocks. With open files or pins left the pool lives on until the last of them goes; what is still on the
-  // orphan list then leaves the image marked not clean.
+  // orphan list then leaves the image marked as in use.
   ~Filesystem();
 
   // Commits everything and closes the pool. With open files or pins: EBUSY naming them, or, when a deadline was given
@@ -163,6 +174,7 @@ class Filesystem {
 
   // --- the whole ---
   SpaceInfo space() const;
+  RecoveryInfo recovery() const;  // by the mount
   // What became of units of 2 MiB, and how windows show files now. A look at each 2 MiB of each window.
   UnitStatistics unit_statistics() const;
   Status sync();  // syncfs(2): everything written so far

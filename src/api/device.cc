@@ -46,8 +46,14 @@ std::byte* Device::window() const { return impl_->window(); }
 std::unique_ptr<device::Device> Device::release() && { return std::move(impl_); }
 
 Status format(Device& device, const FormatOptions& options) {
-  return ext4::make_filesystem(device.impl(),
-                               {.cluster_bytes = options.cluster, .label = options.label, .force = options.force});
+  ext4::NewJournal journal = ext4::NewJournal::automatic;
+  if (options.journal == NewJournal::none) journal = ext4::NewJournal::none;
+  if (options.journal == NewJournal::sized) journal = ext4::NewJournal::sized;
+  return ext4::make_filesystem(device.impl(), {.cluster_bytes = options.cluster,
+                                               .label = options.label,
+                                               .force = options.force,
+                                               .journal = journal,
+                                               .journal_bytes = options.journal_bytes});
 }
 
 }  // namespace holdfast

@@ -247,6 +247,18 @@ SpaceInfo Filesystem::space() const {
   return info;
 }
 
+RecoveryInfo Filesystem::recovery() const {
+  if (!core_->is_usable()) return {};  // as space()
+  const filesystem::Recovery done = core_->format().recovery();
+  RecoveryInfo info;
+  info.transactions = done.transactions;
+  info.blocks = done.blocks;
+  info.revoked = done.revoked;
+  info.in_memory = done.in_memory;
+  info.superblock_restored = done.superblock_restored;
+  return info;
+}
+
 Status Filesystem::sync() {
   HF_TRY(core_->usable());
   return core_->sync();

@@ -64,7 +64,9 @@ class Check final : public Command {
     CheckReport report;
     int code = kClean;
     Result<Filesystem> fs = Filesystem::mount(std::move(device).value(), {.read_only = true});
+    RecoveryInfo recovery;
     if (fs) {
+      recovery = fs->recovery();
       report = check_tree(*fs, read_data_);
       code = report.problems.empty() ? kClean : kErrorsLeft;
     } else {
@@ -74,16 +76,21 @@ class Check final : public Command {
     if (code == kCouldNotRun) return code;
     // Of a pool that is too damaged to be mounted the verdict is known.
     std::optional<E2fsckVerdict> second;
-    if (fs && !alone_ && readable_by_tools(carrier)) {
+    if (fs && !alone_ && readable_by_tools(carrier) && recovery.transactions == 0) {
       Result<std::optional<E2fsckVerdict>> verdict = ask_e2fsck(pool);
       if (!verdict) return complain_as(io, verdict.error());
       second = std::move(verdict).value();
       if (second) code = std::max(code, exit_code_of(*second));
     }
     if (json_) {
-      print_json(io, as_json(pool, report, fs.has_value(), second, code));
+      print_json(io, as_json(pool, report, recovery, fs.has_value(), second, code));
     } else {
-      print(io, pool, report, fs.has_value(), second, why_not(carrier, fs.has_value()));
+      if (recovery.transactions != 0) {
+        io.out << fmt::format("{}: {} of the journal looked at in memory, with {}; the next mount replays them\n",
+                              shown(io, pool), counted(recovery.transactions, "transaction", "transactions"),
+                              counted(recovery.blocks, "block", "blocks"));
+      }
+      print(io, pool, report, fs.has_value(), second, why_not(carrier, fs.has_value(), recovery));
     }
     return code;
   }
@@ -95,12 +102,13 @@ class Check final : public Command {
   }
 
   // Why there is no second verdict.
-  std::string why_not(Carrier carrier, bool mounted) const {
+  std::string why_not(Carrier carrier, bool mounted, const RecoveryInfo& recovery) const {
     if (alone_) return "not asked";
     if (!mounted) return "not asked: the pool is too damaged to be mounted";
     if (!readable_by_tools(carrier)) {
       return fmt::format("not asked: it cannot read a {}; see holdfast image export", carrier_text(carrier));
     }
+    if (recovery.transactions != 0) return "not asked: it does not look into the journal without replaying it";
     return "not asked: it is not installed";
   }
 
@@ -128,7 +136,7 @@ class Check final : public Command {
     for (const std::string& line : second->lines) io.out << "  " << one_line(line) << '\n';
   }
 
-  static Json as_json(const std::string& pool, const CheckReport& report, bool mounted,
+  static Json as_json(const std::string& pool, const CheckReport& report, const RecoveryInfo& recovery, bool mounted,
                       const std::optional<E2fsckVerdict>& second, int code) {
     Json json;
     json["pool"] = pool;
@@ -143,6 +151,7 @@ class Check final : public Command {
     json["extents"] = report.extents;
     json["extent_bytes"] = report.extent_bytes;
     json["bytes_read"] = report.bytes_read;
+    json["journal_transactions"] = recovery.transactions;
     json["problems"] = report.problems;
     json["problems_untold"] = report.problems_untold;
     if (second) {

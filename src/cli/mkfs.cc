@@ -41,6 +41,7 @@ class Mkfs final : public Command {
         ->type_name("SIZE");
     options.add_option("-p,--page-size", page_size_, "refuse a carrier that does not hand out such pages: 4K, 2M, 1G")
         ->type_name("SIZE");
+    options.add_option("-J,--journal", journal_, "size of the journal, or none, or auto (default)")->type_name("SIZE");
     options.add_option("-L,--label", label_, "a name for the pool, at most 16 bytes")->type_name("LABEL");
     options.add_flag("-f,--force", force_, "also over what the pool holds already");
     options.add_flag("-q,--quiet", quiet_, "say nothing when all went well");
@@ -72,6 +73,12 @@ class Mkfs final : public Command {
     if (label_.size() > kLabelBytesMax) throw UsageError{fmt::format("--label '{}' is over 16 bytes", label_)};
     if (bytes_ && *bytes_ == 0) throw UsageError{"--size is 0"};
     format_.label = label_;
+    if (journal_ == "none") {
+      format_.journal = NewJournal::none;
+    } else if (journal_ != "auto") {
+      format_.journal = NewJournal::sized;
+      format_.journal_bytes = size_or_usage(journal_, "--journal");
+    }
     format_.force = force_;
   }
 
@@ -115,6 +122,7 @@ class Mkfs final : public Command {
   std::string size_;
   std::string cluster_ = "4K";
   std::string page_size_;
+  std::string journal_ = "auto";
   std::string label_;
   bool force_ = false;
   bool quiet_ = false;

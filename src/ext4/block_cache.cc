@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <unordered_set>
 #include <vector>
 
 #include "base/check.h"
 #include "base/fault_point.h"
 #include "base/trace.h"
 #include "device/copy.h"
+#include "ext4/journal_replay.h"
 
 namespace holdfast::ext4 {
 namespace {
@@ -31,9 +33,12 @@ struct BlockCache::Parts {
   device::Device& device;
   Verify verify;
   Seal seal;
+  const ReplayedBlocks* replayed = nullptr;
   std::vector<CachedBlock*> buckets = std::vector<CachedBlock*>(kFirstBuckets);
   std::size_t count = 0;
   std::vector<CachedBlock*> dirty;
+  std::vector<CachedBlock*> logged;
+  std::unordered_set<std::uint64_t> revoked;
   std::vector<CachedBlock*> forgotten;
   std::vector<std::unique_ptr<CachedBlock>> spares;
   std::uint64_t clock = 0;
@@ -69,6 +74,7 @@ struct BlockCache::Parts {
     block->number = number;
     block->kind = kind;
     block->dirty = false;
+    block->logged = false;
     block->forgotten = false;
     block->references = 0;
     block->owner_seed = owner_seed;
@@ -116,6 +122,25 @@ struct BlockCache::Parts {
     block->dirty = false;
   }
 
+  void make_unlogged(CachedBlock* block) {
+    HF_DEBUG_CHECK(logged[block->logged_index] == block, "C4: block {} at {}", block->number, block->logged_index);
+    logged[block->logged_index] = logged.back();
+    logged[block->logged_index]->logged_index = block->logged_index;
+    logged.pop_back();
+    block->logged = false;
+  }
+
+  void sort_dirty() {
+    std::sort(dirty.begin(), dirty.end(),
+              [](const CachedBlock* a, const CachedBlock* b) { return a->number < b->number; });
+    for (std::size_t i = 0; i < dirty.size(); ++i) dirty[i]->dirty_index = static_cast<std::uint32_t>(i);
+  }
+
+  device::CopyOutcome load(std::byte* to, std::uint64_t number) const {
+    const std::byte* const from = replayed != nullptr ? replayed->find(number) : nullptr;
+    return device::copy(to, from != nullptr ? from : device.at(Pfn(number)), kBlockBytes);
+  }
+
   // Frees the copies of forgotten blocks that nobody refers to any more.
   void sweep_forgotten() {
     std::erase_if(forgotten, [this](CachedBlock* block) {
@@ -152,9 +177,9 @@ struct BlockCache::Parts {
                  "run e2fsck -f");
   }
 
-  Status write_home(CachedBlock& block) {
+  Status write_home(const CachedBlock& block, bool made_to_fail) {
     HF_TRY(device.reserve(Pfn(block.number), PageCount(1)));
-    if (HF_FAULT_POINT("ext4.block_cache.write") ||
+    if (made_to_fail ||
         device::copy(device.at(Pfn(block.number)), block.data.data(), kBlockBytes) != device::CopyOutcome::done) {
       return Error(EIO, device.name(), fmt::format("writing metadata block {} failed", block.number));
     }
@@ -184,8 +209,7 @@ Result<BlockRef> BlockCache::read(std::uint64_t number, BlockKind kind, std::uin
   }
   HF_TRY(parts.check_number(number));
   std::unique_ptr<CachedBlock> block = parts.prepare(number, kind, owner_seed);
-  if (HF_FAULT_POINT("ext4.block_cache.read") ||
-      device::copy(block->data.data(), parts.device.at(Pfn(number)), kBlockBytes) != device::CopyOutcome::done) {
+  if (HF_FAULT_POINT("ext4.block_cache.read") || parts.load(block->data.data(), number) != device::CopyOutcome::done) {
     parts.keep_spare(std::move(block));
     return Error(EIO, parts.device.name(), fmt::format("reading metadata block {} failed", number));
   }
@@ -218,6 +242,8 @@ std::byte* BlockCache::modify(BlockRef& ref) {
     block->dirty = true;
     block->dirty_index = static_cast<std::uint32_t>(parts_->dirty.size());
     parts_->dirty.push_back(block);
+    // C5. What this transaction logs of it would not be replayed either.
+    if (!parts_->revoked.empty()) parts_->revoked.erase(block->number);
   }
   return block->data.data();
 }
@@ -229,6 +255,10 @@ void BlockCache::forget(std::uint64_t number) {
   CachedBlock* block = parts.find(number);
   if (block == nullptr) return;
   if (block->dirty) parts.make_clean(block);
+  if (block->logged) {
+    parts.make_unlogged(block);
+    parts.revoked.insert(number);
+  }
   std::unique_ptr<CachedBlock> owned = parts.unlink(block);
   if (block->references == 0) {
     parts.keep_spare(std::move(owned));
@@ -238,40 +268,80 @@ void BlockCache::forget(std::uint64_t number) {
   }
 }
 
+Result<std::span<CachedBlock* const>> BlockCache::seal_dirty() {
+  parts_->sort_dirty();
+  for (CachedBlock* const block : parts_->dirty) HF_TRY(parts_->seal(*block));
+  return std::span<CachedBlock* const>(parts_->dirty);
+}
+
 Status BlockCache::write_out() {
   Parts& parts = *parts_;
   if (parts.dirty.empty()) return {};
   HF_TRACE1(write_out, parts.dirty.size());
-  std::sort(parts.dirty.begin(), parts.dirty.end(),
-            [](const CachedBlock* a, const CachedBlock* b) { return a->number < b->number; });
-  for (std::size_t i = 0; i < parts.dirty.size(); ++i) parts.dirty[i]->dirty_index = static_cast<std::uint32_t>(i);
-  for (CachedBlock* block : parts.dirty) HF_TRY(parts.seal(*block));
-  for (CachedBlock* block : parts.dirty) HF_TRY(parts.write_home(*block));
-  for (std::size_t i = 0; i < parts.dirty.size();) {
-    const std::uint64_t first = parts.dirty[i]->number;
+  HF_ASSIGN(const std::span<CachedBlock* const> blocks, seal_dirty());
+  for (const CachedBlock* const block : blocks) {
+    HF_TRY(parts.write_home(*block, HF_FAULT_POINT("ext4.block_cache.write")));
+  }
+  for (std::size_t i = 0; i < blocks.size();) {
+    const std::uint64_t first = blocks[i]->number;
     std::uint64_t count = 1;
-    while (i + count < parts.dirty.size() && parts.dirty[i + count]->number == first + count) ++count;
+    while (i + count < blocks.size() && blocks[i + count]->number == first + count) ++count;
     HF_TRY(parts.device.flush(Pfn(first).bytes(), PageCount(count).bytes()));
     i += count;
   }
   HF_TRY(parts.device.fence());
-  for (CachedBlock* block : parts.dirty) block->dirty = false;
+  for (CachedBlock* const block : blocks) block->dirty = false;
   parts.dirty.clear();
   return {};
 }
 
+std::vector<std::uint64_t> BlockCache::revoked() const { return {parts_->revoked.begin(), parts_->revoked.end()}; }
+
+void BlockCache::changes_are_logged() {
+  Parts& parts = *parts_;
+  for (CachedBlock* const block : parts.dirty) {
+    block->dirty = false;
+    if (block->logged) continue;
+    block->logged = true;
+    block->logged_index = static_cast<std::uint32_t>(parts.logged.size());
+    parts.logged.push_back(block);
+  }
+  parts.dirty.clear();
+  parts.revoked.clear();
+}
+
+Status BlockCache::write_logged_home() {
+  Parts& parts = *parts_;
+  HF_CHECK(parts.dirty.empty(), "J4: {} changes that are not committed would go home", parts.dirty.size());
+  for (const CachedBlock* const block : parts.logged) {
+    HF_TRY(parts.write_home(*block, HF_FAULT_POINT("ext4.journal.checkpoint")));
+    HF_TRY(parts.device.flush(Pfn(block->number).bytes(), kBlockBytes));
+  }
+  return {};
+}
+
+void BlockCache::logged_are_home() {
+  for (CachedBlock* const block : parts_->logged) block->logged = false;
+  parts_->logged.clear();
+}
+
+void BlockCache::read_through(const ReplayedBlocks& replayed) { parts_->replayed = &replayed; }
+
 std::size_t BlockCache::dirty_blocks() const { return parts_->dirty.size(); }
+std::size_t BlockCache::logged_blocks() const { return parts_->logged.size(); }
+std::size_t BlockCache::revoked_blocks() const { return parts_->revoked.size(); }
 std::size_t BlockCache::blocks() const { return parts_->count; }
 
 void BlockCache::trim(std::size_t blocks_max) {
   Parts& parts = *parts_;
   if (!parts.forgotten.empty()) parts.sweep_forgotten();
-  const std::size_t clean = parts.count - parts.dirty.size();
+  // Blocks that are both count twice, which errs towards keeping.
+  const std::size_t clean = parts.count - std::min(parts.count, parts.dirty.size() + parts.logged.size());
   if (clean <= blocks_max) return;
   std::vector<CachedBlock*> candidates;
   for (CachedBlock* block : parts.buckets) {
     for (; block != nullptr; block = block->next) {
-      if (!block->dirty && block->references == 0) candidates.push_back(block);
+      if (!block->dirty && !block->logged && block->references == 0) candidates.push_back(block);
     }
   }
   const std::size_t wanted = std::min(candidates.size(), clean - blocks_max + blocks_max / 8);

@@ -1,18 +1,23 @@
 // Cached copies of metadata blocks, and the transaction that gathers their changes.
 //
 // Home blocks are mapped memory that the page cache may write out at any time, so nothing is ever modified in place:
-// a change goes to a copy here, and a commit moves the copies home (through the journal once there is one). Checksums
-// are set once, when a block leaves the cache, by the block's kind.
+// a change goes to a copy here, and a commit moves the copies home, or into the journal and home later. Checksums are
+// set once, when a block leaves the cache, by the block's kind.
 //
 // Life of a cached block: absent -> clean (read, checksum verified) -> dirty in the running transaction -> clean
-// (committed) -> absent (evicted; only clean blocks that nobody refers to). A block that is freed is forgotten: it
-// leaves the running transaction and its copy dies, with the last BlockRef to it at the latest.
+// (committed) -> absent (evicted; only clean blocks that nobody refers to). With a journal, a committed block is
+// `logged` until a checkpoint has brought it home: it may be changed again meanwhile, and it is not evicted, because
+// home is older. A block that is freed is forgotten: it leaves the running transaction and its copy dies, with the last
+// BlockRef to it at the latest. One that was logged becomes a revoke record of the running transaction: a replay must
+// not bring it back over what its next owner stores there.
 //
 // Invariants:
 //   C1 a block number has at most one copy that read() finds.
 //   C2 `dirty_index` of a dirty block is its place in the dirty list; a block is in that list exactly while dirty.
 //   C3 a block read as one kind is not used as another: a clean copy is verified again as the new kind, a dirty one is
 //      refused. Leaves and nodes of a hash tree are one family, because a linear reader cannot tell them apart.
+//   C4 `logged_index` of a logged block is its place in the logged list; a block is in that list exactly while logged.
+//   C5 revoked blocks are those that were forgotten while logged and are not dirty again.
 //
 // Locking: callers hold the format lock (rank `format`); the cache has none of its own.
 #pragma once
@@ -23,12 +28,15 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "base/units.h"
 #include "device/device.h"
 
 namespace holdfast::ext4 {
+
+class ReplayedBlocks;  // journal_replay.h
 
 inline constexpr std::size_t kBlockBytes = 4096;
 
@@ -49,10 +57,12 @@ struct CachedBlock {
   std::uint64_t number = 0;
   BlockKind kind = BlockKind::plain;
   bool dirty = false;
+  bool logged = false;           // its committed contents are in the journal and not home yet
   bool forgotten = false;        // out of the table, kept only for the BlockRefs that are left
   std::uint32_t references = 0;  // BlockRefs
   std::uint32_t owner_seed = 0;  // crc32c seed of the owning inode (directory, hash_tree_node, extent_node)
   std::uint32_t dirty_index = 0;
+  std::uint32_t logged_index = 0;
   std::uint64_t last_used = 0;
   CachedBlock* next = nullptr;  // of the same bucket
   alignas(64) std::array<std::byte, kBlockBytes> data;
@@ -101,6 +111,8 @@ class BlockCache {
 
   BlockCache(device::Device& device, Verify verify, Seal seal);
   ~BlockCache();
+  // Blocks that are read from there instead of home; they outlive the cache.
+  void read_through(const ReplayedBlocks& replayed);
   BlockCache(const BlockCache&) = delete;
   BlockCache& operator=(const BlockCache&) = delete;
 
@@ -120,10 +132,22 @@ class BlockCache {
   // The block was freed: its copy and its place in the transaction are dropped.
   void forget(std::uint64_t block);
 
-  // Moves every dirty block home, sealed, and makes it durable: commit = write-out until the journal exists.
-  // A failure leaves every block dirty and the home blocks in an unknown state.
+  // Without a journal: moves every dirty block home, sealed, and makes it durable. A failure leaves every block dirty
+  // and the home blocks in an unknown state.
   Status write_out();
+
+  // With one, in this order: every dirty block, sealed, by number, valid until the next change; what was forgotten
+  // while logged; and that both are in the log, durably.
+  Result<std::span<CachedBlock* const>> seal_dirty();
+  std::vector<std::uint64_t> revoked() const;
+  void changes_are_logged();
+  // Stores every logged block home and starts making it durable. Precondition: none is dirty.
+  Status write_logged_home();
+  void logged_are_home();
+
   std::size_t dirty_blocks() const;
+  std::size_t logged_blocks() const;
+  std::size_t revoked_blocks() const;
   std::size_t blocks() const;
   // When there are more clean blocks than the limit, evicts the unreferenced ones used longest ago, an eighth more than
   // asked so that the next calls are free.

@@ -14,6 +14,7 @@
 #include "ext4/extent_tree.h"
 #include "ext4/format_operation.h"
 #include "ext4/inode_attributes.h"
+#include "ext4/log_credits.h"
 #include "ext4/symlink.h"
 
 namespace holdfast::ext4 {
@@ -138,7 +139,17 @@ Result<std::vector<InodeNumber>> Ext4Format::orphans() {
 
 Status Ext4Format::extents(InodeNumber inode, PageRange range, std::vector<Extent>& found) {
   const Reading lock(*this);
-  return find_extents(*volume_, inode, range, found);
+  const std::size_t before = found.size();
+  HF_TRY(find_extents(*volume_, inode, range, found));
+  // A file whose bytes went through the journal: what lies on the device is not what it holds.
+  for (std::size_t i = before; i < found.size(); ++i) {
+    if (!volume_->is_stale({found[i].pfn.raw(), found[i].count.raw()})) continue;
+    HF_ASSIGN(const RawInode* const raw_inode, volume_->inode(inode));
+    if (!LINUX_S_ISREG(raw_inode->body.i_mode)) continue;
+    return Error(EUCLEAN, volume_->name(), fmt::format("inode {}: its bytes are in the journal", raw(inode)),
+                 "mount the pool for writing once, or run e2fsck -p");
+  }
+  return {};
 }
 
 Status Ext4Format::allocate(Handle& handle, InodeNumber inode, PageRange range, Initial initial,
@@ -159,6 +170,14 @@ Status Ext4Format::mark_unwritten(Handle& handle, InodeNumber inode, PageRange r
 
 Result<PageIndex> Ext4Format::remove(Handle& handle, InodeNumber inode, PageRange range, std::uint32_t extents_max) {
   const Changing lock(*this, handle);
+  if (volume_->has_journal()) {
+    // Each extent changes a bitmap and a descriptor of every group that it lies in; beside that the handle's own
+    // credits.
+    const std::uint64_t each = 2 * groups_of_extent(volume_->geometry());
+    const std::uint64_t room = volume_->log_room();
+    const std::uint64_t fit = room > credits_ ? (room - credits_) / each : 0;
+    extents_max = static_cast<std::uint32_t>(std::min<std::uint64_t>(extents_max, fit + kExtentsInCredits));
+  }
   return remove_extents(*volume_, inode, range, extents_max);
 }
 

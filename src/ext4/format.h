@@ -6,6 +6,8 @@
 // Invariants, under mutex_:
 //   F1 handles_ counts the open handles. While draining_, none is opened, so handles_ only falls.
 //   F2 a commit runs with handles_ 0 and the mutex held throughout.
+//   F4 credits_ is the sum of what the open handles may change, and the journal has room for that and for what has
+//      changed already (log_credits.h).
 //   F3 the sum of the handles' reservations is the allocator's reserved count.
 #pragma once
 
@@ -25,13 +27,16 @@ class Ext4Format final : public filesystem::Format {
   explicit Ext4Format(std::unique_ptr<VolumeCore> volume);
   ~Ext4Format() override;
 
-  // Marks the image as in use: not clean until close(true).
+  // Marks the image as in use until close(true): its journal has begun, or it is not clean.
   Status mark_in_use();
 
   Result<std::unique_ptr<filesystem::Handle>> begin(const filesystem::Reservation& reservation) override;
   Status commit() override;
   // An image with orphans stays marked as in use whatever `clean` says.
   Status close(bool clean) override;
+  Nanoseconds tend_interval() const override;
+  Status tend() override;
+  filesystem::Recovery recovery() const override;
 
   Result<Attributes> read_inode(InodeNumber inode) override;
   Status write_inode(filesystem::Handle& handle, InodeNumber inode, const Attributes& attributes) override;
@@ -87,6 +92,8 @@ class Ext4Format final : public filesystem::Format {
   Status drain_and_commit() HF_REQUIRES(mutex_);
   // Whether a commit should come before the next handle.
   bool commit_is_due(const filesystem::Reservation& reservation) const HF_REQUIRES(mutex_);
+  // Sees to it that an operation that begins now may change so many blocks. ENOSPC: more than the whole journal takes.
+  Status make_log_room(std::uint64_t credits) HF_REQUIRES(mutex_);
   Status check_writable() const HF_REQUIRES(mutex_);
   // EUCLEAN for inodes that no name may lead to.
   Status check_named(InodeNumber inode) const;
@@ -98,6 +105,8 @@ class Ext4Format final : public filesystem::Format {
   const std::unique_ptr<VolumeCore> volume_;
   const bool read_only_;
   std::uint32_t handles_ HF_GUARDED_BY(mutex_) = 0;
+  std::uint64_t credits_ HF_GUARDED_BY(mutex_) = 0;
+  bool idle_ HF_GUARDED_BY(mutex_) = false;  // nothing was changed between the last two calls of tend
   bool draining_ HF_GUARDED_BY(mutex_) = false;
   bool closed_ HF_GUARDED_BY(mutex_) = false;
   std::uint64_t random_ HF_GUARDED_BY(mutex_) = 0;

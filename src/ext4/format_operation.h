@@ -25,12 +25,14 @@ class Ext4Format::OpenHandle final : public filesystem::Handle {
   explicit OpenHandle(Ext4Format& format) : format_(format), rank_(this) {}
   ~OpenHandle() override;
 
-  void open(std::uint64_t clusters) {
+  void open(std::uint64_t clusters, std::uint64_t credits) {
     open_ = true;
     reserved_ = clusters;
+    credits_ = credits;
   }
   bool is_open() const { return open_; }
   std::uint64_t& reserved() { return reserved_; }
+  std::uint64_t credits() const { return credits_; }
   const Ext4Format& format() const { return format_; }
 
  private:
@@ -38,6 +40,7 @@ class Ext4Format::OpenHandle final : public filesystem::Handle {
   TransactionRank rank_;
   bool open_ = false;
   std::uint64_t reserved_ = 0;  // clusters set aside for metadata and not taken yet
+  std::uint64_t credits_ = 0;   // blocks of metadata that it may change
 };
 
 class HF_SCOPED_CAPABILITY Ext4Format::Reading {
@@ -61,6 +64,7 @@ class HF_SCOPED_CAPABILITY Ext4Format::Changing {
     auto& open_handle = static_cast<OpenHandle&>(handle);
     HF_CHECK(&open_handle.format() == &format && open_handle.is_open(), "a handle of another format");
     format.volume_->trim();
+    format.volume_->keep_log_room(format.credits_ - open_handle.credits());
     allocator_.charge(&open_handle.reserved());
   }
   ~Changing() HF_RELEASE() { allocator_.charge(nullptr); }

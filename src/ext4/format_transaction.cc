@@ -1,11 +1,17 @@
 // Handles and commits of Ext4Format.
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <utility>
+
+#include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/mark.h"
 #include "base/trace.h"
 #include "ext4/format.h"
 #include "ext4/format_operation.h"
+#include "ext4/log_credits.h"
 
 namespace holdfast::ext4 {
 namespace {
@@ -13,23 +19,15 @@ namespace {
 // Changes gathered before the next handle commits them: 16 MiB of blocks.
 constexpr std::size_t kChangesMax = 4096;
 
-// Metadata blocks that an operation may take at worst. A name can split a leaf and every node above it, and its
-// directory's extents may need a node; extents fill nodes of 340 records, kept at least a third full.
-std::uint64_t metadata_blocks(const filesystem::Reservation& reservation) {
-  constexpr std::uint64_t kPerName = 6;
-  constexpr std::uint64_t kTreeDepth = 5;
-  std::uint64_t blocks = std::uint64_t{reservation.names} * kPerName + reservation.attribute_blocks;
-  if (reservation.names != 0) blocks += kTreeDepth;
-  if (reservation.extents != 0) blocks += kTreeDepth + reservation.extents / 100;
-  return blocks;
-}
+// As ext4's commit= is by default.
+constexpr Nanoseconds kCommitInterval = std::chrono::seconds(5);
 
 }  // namespace
 
 Ext4Format::OpenHandle::~OpenHandle() { format_.stop(*this); }
 
 bool Ext4Format::commit_is_due(const filesystem::Reservation& reservation) const {
-  if (volume_->changes() >= kChangesMax) return true;
+  if (volume_->changes() >= std::min<std::uint64_t>(kChangesMax, volume_->log_capacity() / 4)) return true;
   if (!reservation.takes_space) return false;
   // Space that only waits for its commit: fetch it before it is missed, or after it was.
   const Allocator& allocator = volume_->allocator();
@@ -41,7 +39,7 @@ Status Ext4Format::check_writable() const {
   if (read_only_) return Error(EROFS, volume_->name(), "mounted read-only");
   if (volume_->failure()) {
     return Error(EROFS, volume_->name(), "writing stopped after an earlier failure: " + volume_->failure()->message(),
-                 "run e2fsck -f before the next mount");
+                 volume_->has_journal() ? "close the pool and mount it again" : "run e2fsck -f before the next mount");
   }
   return {};
 }
@@ -58,10 +56,25 @@ Status Ext4Format::drain_and_commit() {
   return committed;
 }
 
+// Precondition: not draining_. The mutex is let go of while handles are waited for; on return it has been held since it
+// was found that there is room.
+Status Ext4Format::make_log_room(std::uint64_t credits) {
+  if (volume_->log_fits(credits_ + credits)) return {};
+  HF_TRY(drain_and_commit());
+  if (volume_->log_fits(credits)) return {};
+  HF_TRY(volume_->checkpoint());
+  if (volume_->log_fits(credits)) return {};
+  return Error(
+      ENOSPC, volume_->name(),
+      fmt::format("the operation may change {} blocks, and the journal takes {} at once", credits, volume_->log_room()),
+      "make the journal larger: tune2fs -O ^has_journal, then tune2fs -J size=");
+}
+
 Result<std::unique_ptr<filesystem::Handle>> Ext4Format::begin(const filesystem::Reservation& reservation) {
   auto handle = std::make_unique<OpenHandle>(*this);
   const MutexLock lock(mutex_);
   HF_TRY(check_writable());
+  const std::uint64_t credits = volume_->has_journal() ? log_credits(reservation, volume_->geometry()) : 0;
   bool committed = false;
   for (;;) {
     while (draining_) changed_.wait(mutex_);
@@ -70,9 +83,10 @@ Result<std::unique_ptr<filesystem::Handle>> Ext4Format::begin(const filesystem::
       committed = true;
       continue;
     }
+    HF_TRY(make_log_room(credits));
     const std::uint64_t clusters = metadata_blocks(reservation);
     if (volume_->allocator().reserve(clusters, !reservation.takes_space)) {
-      handle->open(clusters);
+      handle->open(clusters, credits);
       break;
     }
     if (!committed && volume_->allocator().pending_clusters() != 0) {
@@ -81,11 +95,12 @@ Result<std::unique_ptr<filesystem::Handle>> Ext4Format::begin(const filesystem::
       continue;
     }
     if (reservation.takes_space) return Error(ENOSPC, volume_->name(), "no space left");
-    handle->open(0);
+    handle->open(0, credits);
     break;
   }
   HF_TRY(check_writable());
   ++handles_;
+  credits_ += credits;
   return std::unique_ptr<filesystem::Handle>(std::move(handle));
 }
 
@@ -93,6 +108,7 @@ void Ext4Format::stop(OpenHandle& handle) {
   if (!handle.is_open()) return;
   const MutexLock lock(mutex_);
   volume_->allocator().unreserve(handle.reserved());
+  credits_ -= handle.credits();
   --handles_;
   if (handles_ == 0 && draining_) changed_.notify_all();
 }
@@ -105,11 +121,35 @@ Status Ext4Format::commit() {
   return drain_and_commit();
 }
 
+Status Ext4Format::tend() {
+  const TransactionRank rank(this);
+  const MutexLock lock(mutex_);
+  if (read_only_ || closed_ || volume_->failure()) return {};
+  if (volume_->anything_to_commit()) {
+    idle_ = false;
+    return drain_and_commit();
+  }
+  // Nothing has happened for a whole interval: a good time to bring home what is in the log. A handle that is open and
+  // has changed nothing yet is no obstacle.
+  if (std::exchange(idle_, true) && !volume_->log_is_home()) return volume_->checkpoint();
+  return {};
+}
+
+Nanoseconds Ext4Format::tend_interval() const {
+  const MutexLock lock(mutex_);
+  return volume_->has_journal() && !read_only_ ? kCommitInterval : Nanoseconds(0);
+}
+
+filesystem::Recovery Ext4Format::recovery() const {
+  const MutexLock lock(mutex_);
+  return volume_->recovery();
+}
+
 Status Ext4Format::mark_in_use() {
   const MutexLock lock(mutex_);
   if (read_only_) return {};
   ext2_super_block& super = volume_->change_superblock();
-  super.s_state = static_cast<std::uint16_t>(super.s_state & ~EXT2_VALID_FS);
+  if (!volume_->has_journal()) super.s_state = static_cast<std::uint16_t>(super.s_state & ~EXT2_VALID_FS);
   super.s_mnt_count = static_cast<std::uint16_t>(super.s_mnt_count + 1);
   set_time(super.s_mtime, super.s_mtime_hi, file_time_now().seconds);
   return volume_->commit();
@@ -127,6 +167,7 @@ Status Ext4Format::close(bool clean) {
   closed_ = true;
   // Of an image that calls itself clean e2fsck frees the orphans but forgets to take them off the orphan file.
   if (!committed || !clean || !volume_->orphans().empty()) return committed;
+  if (volume_->has_journal()) return volume_->close_log();
   ext2_super_block& super = volume_->change_superblock();
   super.s_state = static_cast<std::uint16_t>(super.s_state | EXT2_VALID_FS);
   return volume_->commit();

@@ -11,6 +11,7 @@
 #include "device/copy.h"
 #include "ext4/bitmap.h"
 #include "ext4/checksum.h"
+#include "ext4/journal_replay.h"
 
 namespace holdfast::ext4 {
 namespace {
@@ -136,12 +137,13 @@ void GroupTable::seal_inode_bitmap(GroupNumber group, const std::byte* bitmap) {
   if (wide()) descriptor->bg_inode_bitmap_csum_hi = high16(value);
 }
 
-Status GroupTable::load(device::Device& device) {
+Status GroupTable::load(device::Device& device, const ReplayedBlocks* replayed) {
   descriptors_.resize(std::size_t{geometry_.descriptor_blocks} * kBlockBytes);
   for (std::uint32_t i = 0; i < geometry_.descriptor_blocks; ++i) {
     const Pfn pfn(descriptor_block_location(super_, geometry_, i));
-    if (device::copy(descriptors_.data() + std::size_t{i} * kBlockBytes, device.at(pfn), kBlockBytes) !=
-        device::CopyOutcome::done) {
+    const std::byte* const newer = replayed != nullptr ? replayed->find(pfn.raw()) : nullptr;
+    if (device::copy(descriptors_.data() + std::size_t{i} * kBlockBytes, newer != nullptr ? newer : device.at(pfn),
+                     kBlockBytes) != device::CopyOutcome::done) {
       return Error(EIO, device_name_, fmt::format("reading group descriptor block {} failed", pfn.raw()));
     }
   }

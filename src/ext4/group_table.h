@@ -29,8 +29,9 @@ class GroupTable {
  public:
   GroupTable(const ext2_super_block& super, const Geometry& geometry, std::string device_name);
 
-  // Reads and checks all descriptors. EUCLEAN naming the group and what is wrong with it; EIO.
-  Status load(device::Device& device);
+  // Reads and checks all descriptors, those that are in `replayed` (may be null) from there. EUCLEAN naming the group
+  // and what is wrong with it; EIO.
+  Status load(device::Device& device, const ReplayedBlocks* replayed = nullptr);
   // Takes descriptors that were just made. Precondition: they are right.
   void adopt(std::vector<std::byte> descriptors);
 
@@ -57,6 +58,8 @@ class GroupTable {
   void seal_block_bitmap(GroupNumber group, const std::byte* bitmap);
   void seal_inode_bitmap(GroupNumber group, const std::byte* bitmap);
 
+  // Blocks of descriptors that seal() will change.
+  std::size_t changed_blocks() const { return changed_blocks_.size(); }
   // Sets the checksums of all changed descriptors.
   void seal_checksums();
   // The same, and copies the changed descriptors into their cached blocks. Part of a commit.

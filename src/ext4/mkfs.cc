@@ -11,7 +11,9 @@
 #include "ext4/checksum.h"
 #include "ext4/directory.h"
 #include "ext4/ext4.h"
+#include "ext4/extent_tree.h"
 #include "ext4/inode_attributes.h"
+#include "ext4/journal_super.h"
 #include "ext4/mkfs_layout.h"
 #include "ext4/mkfs_probe.h"
 #include "ext4/volume_core.h"
@@ -131,6 +133,7 @@ class Maker {
   Status populate() {
     HF_ASSIGN(const std::unique_ptr<VolumeCore> volume, VolumeCore::open_unrooted(device_, false));
     HF_TRY(make_directories(*volume));
+    if (layout_.journal_blocks != 0) HF_TRY(make_journal(*volume));
     HF_TRY(volume->commit());
     layout_.super = volume->superblock();
     groups_.adopt({volume->groups().bytes().begin(), volume->groups().bytes().end()});
@@ -150,6 +153,33 @@ class Maker {
     volume.inode_changed(lost_found);
     HF_TRY(make_directory(volume, lost_found, root));
     return add_name(volume, root, {"lost+found", lost_found, FileType::directory});
+  }
+
+  // The volume has no journal as long as it is being made: the feature goes into the superblock with the last commit.
+  // What lay on the device stays in the log's blocks; none of it has a sequence that is looked for.
+  Status make_journal(VolumeCore& volume) {
+    const InodeNumber number{EXT2_JOURNAL_INO};
+    HF_ASSIGN(RawInode* const raw_inode, volume.inode_table().make(EXT2_JOURNAL_INO, false));
+    Attributes journal = attributes(FileType::regular, 0600, 1);
+    journal.size = std::uint64_t{layout_.journal_blocks} * kBlockBytes;
+    make_inode(volume.superblock(), *raw_inode, journal, 0);
+    volume.inode_changed(number);
+    std::vector<filesystem::Extent> added;
+    HF_TRY(allocate_extents(volume, number, {PageIndex(0), PageIndex(layout_.journal_blocks)},
+                            filesystem::Initial::written, added));
+    ext2_super_block& super = volume.change_superblock();
+    const JournalSuperWords words =
+        JournalSuper::make(layout_.journal_blocks, layout_.journal_sequence, super.s_uuid).sealed();
+    HF_TRY(write(added.front().pfn.bytes(), &words, sizeof(words)));
+    super.s_feature_compat |= EXT3_FEATURE_COMPAT_HAS_JOURNAL;
+    super.s_journal_inum = EXT2_JOURNAL_INO;
+    super.s_jnl_backup_type = EXT3_JNL_BACKUP_BLOCKS;
+    std::memcpy(super.s_jnl_blocks, raw_inode->body.i_block, sizeof(raw_inode->body.i_block));
+    super.s_jnl_blocks[15] = static_cast<std::uint32_t>(journal.size >> 32);
+    super.s_jnl_blocks[16] = static_cast<std::uint32_t>(journal.size);
+    super.s_overhead_clusters += static_cast<std::uint32_t>((layout_.journal_blocks + volume.blocks_per_cluster() - 1) /
+                                                            volume.blocks_per_cluster());
+    return {};
   }
 
   Status copy_to_backup() {

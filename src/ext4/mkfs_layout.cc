@@ -133,6 +133,44 @@ Status set_size(ext2_super_block& super, const device::Device& device, const Mkf
   return {};
 }
 
+bool keeps_bytes(const device::Geometry& geometry) {
+  return geometry.kind == device::Kind::disk_file || geometry.kind == device::Kind::devdax;
+}
+
+// By size, as mke2fs does, up to 64 MiB: a larger one would be filled by no transaction of ours.
+std::uint32_t usual_journal(std::uint64_t blocks) {
+  if (blocks < 2048) return 0;
+  if (blocks < 32 * 1024) return 1024;
+  if (blocks < 256 * 1024) return 4096;
+  if (blocks < 512 * 1024) return 8192;
+  return 16384;
+}
+
+Status set_journal(MkfsLayout& layout, const device::Device& device, const MkfsOptions& options) {
+  constexpr std::uint64_t kBytesMin = 4 * MiB;
+  constexpr std::uint64_t kBytesMax = 4 * GiB;
+  fill_random(options, 3, &layout.journal_sequence, sizeof(layout.journal_sequence));
+  switch (options.journal) {
+    case NewJournal::none:
+      return {};
+    case NewJournal::automatic:
+      if (keeps_bytes(device.geometry())) layout.journal_blocks = usual_journal(layout.geometry.blocks);
+      return {};
+    case NewJournal::sized:
+      break;
+  }
+  if (options.journal_bytes < kBytesMin || options.journal_bytes > kBytesMax) {
+    return Error(EINVAL, device.name(), fmt::format("a journal cannot have {} bytes", options.journal_bytes),
+                 "choose 4 MiB to 4 GiB");
+  }
+  if (options.journal_bytes > layout.geometry.blocks * kBlockBytes / 2) {
+    return Error(ENOSPC, device.name(), "the journal would take more than half of the device",
+                 "ask for a smaller journal, or none");
+  }
+  layout.journal_blocks = static_cast<std::uint32_t>(options.journal_bytes / kBlockBytes);
+  return {};
+}
+
 // Hands out the front of the volume, block after block, around what is taken already.
 class Packer {
  public:
@@ -162,6 +200,7 @@ Result<MkfsLayout> plan_layout(const device::Device& device, const MkfsOptions& 
   set_identity(super, options);
   HF_TRY(set_size(super, device, options));
   HF_ASSIGN(layout.geometry, check_geometry(super, device));
+  HF_TRY(set_journal(layout, device, options));
 
   const Geometry& geometry = layout.geometry;
   const std::uint64_t base = group_base_blocks(super, geometry, 0);
@@ -192,7 +231,7 @@ Result<MkfsLayout> plan_layout(const device::Device& device, const MkfsOptions& 
   }
   // Root and lost+found come next, and something should be left.
   constexpr std::uint64_t kClustersAfter = 8;
-  if (packer.next() + kClustersAfter * geometry.blocks_per_cluster() > geometry.blocks) {
+  if (packer.next() + layout.journal_blocks + kClustersAfter * geometry.blocks_per_cluster() > geometry.blocks) {
     return Error(ENOSPC, device.name(), fmt::format("{} inodes leave no room for files", super.s_inodes_count),
                  "ask for fewer inodes");
   }

@@ -21,6 +21,8 @@ struct MkfsLayout {
   ext2_super_block super{};
   Geometry geometry;
   std::vector<std::byte> descriptors;  // locations only; counts and flags are the maker's
+  std::uint32_t journal_blocks = 0;    // 0: none
+  std::uint32_t journal_sequence = 0;  // that its log begins with: unlikely to be on the device already
 };
 
 // EINVAL, ENOSPC (too small; the reason says the least size).

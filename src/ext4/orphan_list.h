@@ -35,6 +35,7 @@ class OrphanList {
   // In the order in which e2fsck would take them.
   std::vector<InodeNumber> all() const;
   bool empty() const { return links_.empty() && slots_.empty(); }
+  bool file_is_empty() const { return slots_.empty(); }
 
   // Sets the checksums of changed blocks of the orphan file. Part of a commit.
   Status seal();

@@ -38,11 +38,14 @@ bool is_power_of(std::uint64_t value, std::uint64_t base) {
 
 }  // namespace
 
-Result<ext2_super_block> read_superblock(device::Device& device) {
+Error superblock_torn(const device::Device& device) { return broken(device, "its checksum does not match"); }
+
+Result<SuperblockRead> read_superblock(device::Device& device) {
   if (device.geometry().size < kSuperblockOffset + sizeof(ext2_super_block)) {
     return not_ext4(device, fmt::format("{} bytes are too few", device.geometry().size));
   }
-  ext2_super_block super;
+  SuperblockRead read;
+  ext2_super_block& super = read.super;
   if (device::copy(&super, device.at(kSuperblockOffset), sizeof(super)) != device::CopyOutcome::done) {
     return Error(EIO, device.name(), "reading the superblock failed");
   }
@@ -55,14 +58,14 @@ Result<ext2_super_block> read_superblock(device::Device& device) {
     if (super.s_checksum_type != EXT2_CRC32C_CHKSUM) {
       return broken(device, fmt::format("checksum type {} is unknown", super.s_checksum_type));
     }
-    if (super.s_checksum != superblock_checksum(super)) return broken(device, "its checksum does not match");
+    read.torn = super.s_checksum != superblock_checksum(super);
   }
   HF_TRY(check_block_size(super, device));
   if (super.s_creator_os != EXT2_OS_LINUX) {
     return Error(ENOTSUP, device.name(), fmt::format("made for operating system {}", super.s_creator_os),
                  "make it with mke2fs -o linux");
   }
-  return super;
+  return read;
 }
 
 namespace {

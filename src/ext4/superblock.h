@@ -55,9 +55,16 @@ struct Geometry {
   std::uint32_t index_of_inode(std::uint32_t inode) const { return (inode - 1) % inodes_per_group; }
 };
 
-// The superblock as it lies on the device, with magic, checksum and block size verified.
+struct SuperblockRead {
+  ext2_super_block super{};
+  bool torn = false;  // its checksum does not match
+};
+
+// The superblock as it lies on the device, with magic and block size verified.
 // EINVAL: not an ext4 image. ENOTSUP: other block sizes. EUCLEAN: damaged. EIO.
-Result<ext2_super_block> read_superblock(device::Device& device);
+Result<SuperblockRead> read_superblock(device::Device& device);
+// The error where nothing helps against torn. EUCLEAN.
+Error superblock_torn(const device::Device& device);
 
 // EUCLEAN naming the impossible number; ENOTSUP (clusters above 2 MiB); EINVAL when the device is shorter than the
 // volume. The features have been checked before.

@@ -7,8 +7,9 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/fault_point.h"
+#include "device/copy.h"
 #include "ext4/checksum.h"
-#include "ext4/features.h"
 #include "ext4/inode_attributes.h"
 
 namespace holdfast::ext4 {
@@ -19,11 +20,11 @@ constexpr std::size_t kCleanInodesMax = 16 * 1024;
 
 }  // namespace
 
-VolumeCore::VolumeCore(device::Device& device, const ext2_super_block& super, const Geometry& geometry, bool read_only)
+VolumeCore::VolumeCore(device::Device& device, Recovered recovered, bool read_only)
     : device_(device),
       read_only_(read_only),
-      super_(super),
-      geometry_(geometry),
+      super_(recovered.super),
+      geometry_(recovered.geometry),
       cache_(
           device, [this](const CachedBlock& block) { return verify(block); },
           [this](CachedBlock& block) { return seal(block); }),
@@ -31,7 +32,12 @@ VolumeCore::VolumeCore(device::Device& device, const ext2_super_block& super, co
       allocator_(device, cache_, geometry_, groups_),
       inodes_(cache_, geometry_, groups_, device.name()),
       inode_allocator_(cache_, geometry_, groups_, allocator_, inodes_, device.name()),
-      orphans_(*this, super_) {}
+      orphans_(*this, super_),
+      replayed_(std::move(recovered.replayed)),
+      journal_(std::move(recovered.journal)),
+      recovery_(recovered.report) {
+  if (replayed_ != nullptr) cache_.read_through(*replayed_);
+}
 
 VolumeCore::~VolumeCore() = default;
 
@@ -47,14 +53,21 @@ Result<std::unique_ptr<VolumeCore>> VolumeCore::open_unrooted(device::Device& de
   if (device.read_only() && !read_only) {
     return Error(EROFS, device.name(), "the device was opened read-only", "mount it read-only");
   }
-  HF_ASSIGN(const ext2_super_block super, read_superblock(device));
-  HF_TRY(check_features(super, device.name(), read_only));
-  HF_ASSIGN(const Geometry geometry, check_geometry(super, device));
-  std::unique_ptr<VolumeCore> volume(new VolumeCore(device, super, geometry, read_only));
-  HF_TRY(volume->groups_.load(device));
+  HF_ASSIGN(Recovered recovered, recover(device, read_only));
+  std::unique_ptr<VolumeCore> volume(new VolumeCore(device, std::move(recovered), read_only));
+  HF_TRY(volume->groups_.load(device, volume->replayed_.get()));
+  HF_TRY(volume->check_journal_area());
   volume->allocator_.load();
   volume->inode_allocator_.load();
   return volume;
+}
+
+Status VolumeCore::check_journal_area() const {
+  if (journal_ == nullptr) return {};
+  for (const BlockRun& run : journal_->area().runs()) {
+    if (!check_run(run)) return journal_damaged(device_, fmt::format("it lies on metadata, at block {}", run.first));
+  }
+  return {};
 }
 
 ext2_filsys VolumeCore::library() {
@@ -135,7 +148,7 @@ ext2_super_block& VolumeCore::change_superblock() {
 
 bool VolumeCore::anything_to_commit() const { return superblock_changed_ || changes() != 0; }
 
-Status VolumeCore::write_superblock() {
+void VolumeCore::fill_superblock() {
   const std::uint64_t free_blocks = allocator_.free_clusters() << geometry_.cluster_shift;
   super_.s_free_blocks_count = static_cast<std::uint32_t>(free_blocks);
   if ((super_.s_feature_incompat & EXT4_FEATURE_INCOMPAT_64BIT) != 0) {
@@ -143,7 +156,16 @@ Status VolumeCore::write_superblock() {
   }
   super_.s_free_inodes_count = static_cast<std::uint32_t>(inode_allocator_.free_inodes());
   set_time(super_.s_wtime, super_.s_wtime_hi, file_time_now().seconds);
+  // Of an image that calls itself clean e2fsck frees the orphans but forgets to take them off the orphan file.
+  if (journal_ != nullptr) {
+    const std::uint32_t state = super_.s_state & ~std::uint32_t{EXT2_VALID_FS};
+    super_.s_state = static_cast<std::uint16_t>(orphans_.file_is_empty() ? state | EXT2_VALID_FS : state);
+  }
   if (geometry_.metadata_checksums) super_.s_checksum = superblock_checksum(super_);
+}
+
+Status VolumeCore::write_superblock() {
+  fill_superblock();
   HF_ASSIGN(BlockRef block, cache_.read(0, BlockKind::plain));
   std::memcpy(cache_.modify(block) + kSuperblockOffset, &super_, sizeof(super_));
   return {};
@@ -156,24 +178,88 @@ Status VolumeCore::gather_and_write() {
   HF_TRY(allocator_.seal());
   HF_TRY(groups_.seal(cache_));
   HF_TRY(write_superblock());
+  if (journal_ != nullptr) return journal_->commit(cache_);
+  HF_TRY(device_.fence());
   return cache_.write_out();
 }
 
+Error VolumeCore::stopped() const {
+  return {EROFS, name(), "writing stopped after an earlier failure: " + failure_->message(),
+          journal_ != nullptr ? "close the pool and mount it again: the journal is replayed"
+                              : "run e2fsck -f before the next mount"};
+}
+
+Status VolumeCore::stop_after(Status status) {
+  if (!status) failure_ = status.error();
+  return status;
+}
+
+// The first commit begins the log. Until the journal's superblock speaks of it nothing would be replayed; so a
+// checkpoint follows at once.
 Status VolumeCore::commit() {
-  if (failure_) {
-    return Error(EROFS, name(), "writing stopped after an earlier failure: " + failure_->message(),
-                 "run e2fsck -f before the next mount");
-  }
+  if (failure_) return stopped();
   if (!anything_to_commit()) return {};
   HF_CHECK(!read_only_, "a commit of a read-only mount");
-  if (Status written = gather_and_write(); !written) {
-    failure_ = written.error();
-    return written;
+  const bool begins = journal_ != nullptr && !journal_->started();
+  if (begins) {
+    super_.s_feature_incompat |= EXT3_FEATURE_INCOMPAT_RECOVER;
+    HF_TRY(stop_after(journal_->start(super_)));
   }
+  HF_TRY(stop_after(gather_and_write()));
   superblock_changed_ = false;
   allocator_.committed();
   if (library_ != nullptr) std::memcpy(library_->super, &super_, sizeof(super_));
+  if (begins || (journal_ != nullptr && journal_->wants_checkpoint(cache_))) return checkpoint();
   return {};
+}
+
+Status VolumeCore::checkpoint() {
+  if (failure_) return stopped();
+  if (journal_ == nullptr) return {};
+  return stop_after(journal_->checkpoint(cache_));
+}
+
+Status VolumeCore::close_log() {
+  if (failure_) return stopped();
+  if (journal_ == nullptr || !journal_->started()) return {};
+  HF_CHECK(!anything_to_commit(), "J4: changes that are not committed");
+  HF_TRY(checkpoint());
+  HF_TRY(stop_after(journal_->stop()));
+  // In place: the log has ended. Cut short, it is found in the log's last transaction (recovery.h).
+  super_.s_feature_incompat &= ~std::uint32_t{EXT3_FEATURE_INCOMPAT_RECOVER};
+  fill_superblock();
+  if (HF_FAULT_POINT("ext4.superblock") ||
+      device::copy(device_.at(kSuperblockOffset), &super_, sizeof(super_)) != device::CopyOutcome::done) {
+    return stop_after(Error(EIO, name(), "writing the superblock failed"));
+  }
+  HF_TRY(stop_after(device_.flush(kSuperblockOffset, sizeof(super_))));
+  return stop_after(device_.fence());
+}
+
+bool VolumeCore::log_fits(std::uint64_t more) const { return more <= log_room(); }
+
+// What commit would change: the group descriptors of sealed bitmaps and the superblock come last.
+std::uint64_t VolumeCore::log_room() const {
+  if (journal_ == nullptr) return ~std::uint64_t{0};
+  const std::uint64_t changed = changes() + groups_.changed_blocks() + 1;
+  const std::uint64_t taken = journal_->blocks_for(changed, cache_.revoked_blocks() + cache_.logged_blocks());
+  if (taken >= journal_->room()) return 0;
+  // Descriptor blocks come on top of what changes, one for each hundred at worst.
+  return (journal_->room() - taken) / 101 * 100;
+}
+
+std::uint64_t VolumeCore::log_capacity() const {
+  return journal_ == nullptr ? ~std::uint64_t{0} : journal_->capacity() / 101 * 100;
+}
+
+Result<BlockRun> VolumeCore::allocate_data(const Goal& goal) {
+  // Two blocks for the run, and those of the extent tree that speaks of all of them.
+  constexpr std::uint64_t kSlack = 32;
+  if (journal_ != nullptr && log_room() < kept_log_room_ + kSlack) {
+    return Error(ENOSPC, name(), "free space lies in more pieces than the journal can take at once",
+                 "ask for less at a time, or make the journal larger (tune2fs -J size=)");
+  }
+  return allocator_.allocate_data(goal);
 }
 
 void VolumeCore::trim() {

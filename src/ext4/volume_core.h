@@ -2,8 +2,11 @@
 //
 // A commit gathers what changed in an order in which each step may change only what a later step writes: inodes into
 // their table blocks, bitmaps' checksums into descriptors, descriptors and superblock into their blocks, and then all
-// blocks home. After a commit that failed nothing is written any more (fail-stop): what the medium holds is unknown,
-// and every later change would be built on it.
+// blocks into the journal, or home where there is none. After a commit that failed nothing is written any more
+// (fail-stop): what the medium holds is unknown, and every later change would be built on it.
+//
+// What says that the volume is in use: with a journal, the feature needs_recovery, from the first commit on until
+// close_log(); its state stays clean, because whoever mounts it next replays. Without one, its state is not clean.
 #pragma once
 
 #include <memory>
@@ -18,6 +21,7 @@
 #include "ext4/inode_table.h"
 #include "ext4/library_io.h"
 #include "ext4/orphan_list.h"
+#include "ext4/recovery.h"
 #include "ext4/superblock.h"
 #include "ext4/volume.h"
 
@@ -25,7 +29,8 @@ namespace holdfast::ext4 {
 
 class VolumeCore final : public Volume {
  public:
-  // Reads and checks superblock and descriptors; changes nothing. ENOTSUP, EINVAL, EUCLEAN, EIO, EROFS.
+  // Replays the journal (into memory when `read_only`), reads and checks superblock and descriptors; changes nothing
+  // else. As recover(); EROFS.
   static Result<std::unique_ptr<VolumeCore>> open(device::Device& device, bool read_only);
   // The same for a volume in the making, which has no root directory yet.
   static Result<std::unique_ptr<VolumeCore>> open_unrooted(device::Device& device, bool read_only);
@@ -45,7 +50,7 @@ class VolumeCore final : public Volume {
   Result<RawInode*> inode(InodeNumber inode) override;
   void inode_changed(InodeNumber inode) override { inodes_.changed(raw(inode)); }
 
-  Result<BlockRun> allocate_data(const Goal& goal) override { return allocator_.allocate_data(goal); }
+  Result<BlockRun> allocate_data(const Goal& goal) override;
   Result<BlockNumber> allocate_metadata(BlockNumber near) override { return allocator_.allocate_metadata(near); }
   Status free_blocks(BlockRun run) override { return allocator_.free_blocks(run); }
   void unallocate(BlockRun run) override { allocator_.unallocate(run); }
@@ -65,19 +70,43 @@ class VolumeCore final : public Volume {
   bool anything_to_commit() const;
   // Blocks and inodes changed since the last commit.
   std::size_t changes() const { return cache_.dirty_blocks() + inodes_.dirty(); }
-  // EROFS after an earlier failure; else what failed now.
+  // What was flushed on the device before, by this thread, is durable before the commit is. EROFS after an earlier
+  // failure; else what failed now.
   Status commit();
+
+  // --- the journal; without one there is always room ---
+  bool has_journal() const { return journal_ != nullptr; }
+  const filesystem::Recovery& recovery() const { return recovery_; }
+  // Whether so many blocks may change beyond those that have.
+  bool log_fits(std::uint64_t more) const;
+  // How many, at least.
+  std::uint64_t log_room() const;
+  // Blocks that one transaction may change at most.
+  std::uint64_t log_capacity() const;
+  // Set aside for other operations that are under way: allocations of data must leave that much.
+  void keep_log_room(std::uint64_t blocks) { kept_log_room_ = blocks; }
+  bool log_is_home() const { return journal_ == nullptr || journal_->empty(); }
+  // Brings what was committed home. Precondition: nothing to commit. Errors as commit.
+  Status checkpoint();
+  // The log is empty and the volume is not in use any more. Precondition: nothing to commit.
+  Status close_log();
+  // Whether a replay in memory has blocks of the run, which what lies on the device is older than.
+  bool is_stale(BlockRun run) const { return replayed_ != nullptr && replayed_->touches(run); }
   // Why nothing is written any more.
   const std::optional<Error>& failure() const { return failure_; }
   // Between operations: keeps the caches within their bounds.
   void trim();
 
  private:
-  VolumeCore(device::Device& device, const ext2_super_block& super, const Geometry& geometry, bool read_only);
+  VolumeCore(device::Device& device, Recovered recovered, bool read_only);
   Status verify(const CachedBlock& block) const;
   Status seal(CachedBlock& block) const;
+  Status check_journal_area() const;
+  void fill_superblock();
   Status write_superblock();
   Status gather_and_write();
+  Status stop_after(Status status);
+  Error stopped() const;
 
   device::Device& device_;
   const bool read_only_;
@@ -90,6 +119,10 @@ class VolumeCore final : public Volume {
   InodeAllocator inode_allocator_;
   OrphanList orphans_;
   DirectoryCache directories_;
+  const std::unique_ptr<ReplayedBlocks> replayed_;
+  const std::unique_ptr<Journal> journal_;
+  const filesystem::Recovery recovery_;
+  std::uint64_t kept_log_room_ = 0;
   Library library_;  // made when first asked for
   bool superblock_changed_ = false;
   std::optional<Error> failure_;

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/mark.h"
 #include "base/trace.h"
+#include "filesystem/commit_timer.h"
 #include "filesystem/evict.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/record.h"
@@ -60,6 +61,7 @@ Result<std::shared_ptr<Core>> Core::start(std::unique_ptr<device::Device> device
   if (!core->read_only()) {
     HF_TRY(clean_orphans(*core));
     core->worker().serve();
+    start_commit_timer(*core);
   }
   return started;
 }
@@ -89,6 +91,7 @@ std::optional<Error> Core::failure() const {
 }
 
 Status Core::close_format(bool clean) {
+  const MutexLock turn(worker().turn());  // the commit timer works in it
   if (!format_) return {};
   Status closed = format_->close(clean);
   format_.reset();

@@ -75,6 +75,15 @@ struct Space {
   std::string label;
 };
 
+// What a mount brought back of a former life that did not end cleanly.
+struct Recovery {
+  std::uint32_t transactions = 0;    // of the journal
+  std::uint64_t blocks = 0;          // brought home, or, for a mount that only reads, into memory
+  std::uint64_t revoked = 0;         // copies that were not to be replayed any more
+  bool in_memory = false;            // the medium was not changed
+  bool superblock_restored = false;  // from the journal: a write of it had been cut short
+};
+
 // How much an operation may change; begin() turns it into blocks. Generous is fine, too little stops the process.
 struct Reservation {
   std::uint32_t inodes = 1;            // inodes whose attributes change
@@ -104,7 +113,15 @@ class Format {
   // ENOSPC: takes_space and the pool is full. EROFS: read-only, or stopped after a write error (the reason says which).
   virtual Result<std::unique_ptr<Handle>> begin(const Reservation& reservation) = 0;
   // Everything stopped before is durable after (on carriers that keep anything). Blocks. EIO stops all further writing.
+  // What was flushed on the device before is durable no later than what the commit makes reachable; where there was
+  // nothing to commit, it may not be durable yet.
   virtual Status commit() = 0;
+  // Work to be done now and then by somebody who has time: commits what is old, prepares for the next commits. Blocks.
+  // As commit(); nothing after close().
+  virtual Status tend() { return {}; }
+  // How often; zero: never.
+  virtual Nanoseconds tend_interval() const { return Nanoseconds(0); }
+  virtual Recovery recovery() const { return {}; }
   // Commits, writes the clean state when `clean`, lets go of everything. Nothing may be called afterwards.
   virtual Status close(bool clean) = 0;
 

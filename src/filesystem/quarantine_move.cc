@@ -11,6 +11,7 @@
 #include "device/copy.h"
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
+#include "filesystem/ordered.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/record.h"
 #include "filesystem/removal.h"
@@ -212,7 +213,9 @@ Status QuarantineMove::copy(Handle& handle, const Run& run, std::vector<Extent>&
     }
   }
   for (const Extent& each : fresh) {
-    if (!each.unwritten) HF_TRY(format.mark_written(handle, holding_->number, {each.index, each.index + each.count}));
+    if (each.unwritten) continue;
+    HF_TRY(order_bytes(core.device(), each));
+    HF_TRY(format.mark_written(handle, holding_->number, {each.index, each.index + each.count}));
   }
   return {};
 }

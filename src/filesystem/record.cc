@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "filesystem/core.h"
+#include "filesystem/ordered.h"
 #include "filesystem/times.h"
 #include "filesystem/windows.h"
 
@@ -11,6 +12,7 @@ namespace holdfast::filesystem {
 namespace {
 
 constexpr std::size_t kRangesMax = 64;
+constexpr std::size_t kRangesAHandle = 2 * kRangesMax;  // what a journal takes at once, for one
 
 void note_written(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   std::vector<PageRange>& notes = inode.unrecorded;
@@ -33,6 +35,16 @@ void note_written(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
     *first = range;
     notes.erase(first + 1, last);
   }
+}
+
+// By what the format knows: the cache may have forgotten.
+Status order_range(Inode& inode, PageRange range) {
+  device::Device& device = inode.core.device();
+  if (!keeps_bytes(device)) return {};
+  std::vector<Extent> extents;
+  HF_TRY(inode.core.format().extents(inode.number, range, extents));
+  for (const Extent& extent : extents) HF_TRY(order_bytes(device, extent));
+  return {};
 }
 
 }  // namespace
@@ -64,14 +76,19 @@ Status record_locked(Inode& inode) {
   if (!needs_recording(inode)) return {};
   if (inode.core.read_only()) return {};
   Format& format = inode.core.format();
-  const auto ranges = static_cast<std::uint32_t>(inode.unrecorded.size());
-  // A range in the middle of an extent cuts it in three.
-  HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 1, .extents = 1 + 2 * ranges}));
-  while (!inode.unrecorded.empty()) {
-    HF_TRY(format.mark_written(*handle, inode.number, inode.unrecorded.back()));
-    inode.unrecorded.pop_back();
-  }
-  HF_TRY(format.write_inode(*handle, inode.number, inode.attributes));
+  // The size goes first: written blocks past the end of a file are damage.
+  do {
+    const std::size_t left = inode.unrecorded.size() - std::min(inode.unrecorded.size(), kRangesAHandle);
+    // A range in the middle of an extent cuts it in three.
+    const auto extents = static_cast<std::uint32_t>(1 + 2 * (inode.unrecorded.size() - left));
+    HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 1, .extents = extents}));
+    HF_TRY(format.write_inode(*handle, inode.number, inode.attributes));
+    while (inode.unrecorded.size() > left) {
+      HF_TRY(order_range(inode, inode.unrecorded.back()));
+      HF_TRY(format.mark_written(*handle, inode.number, inode.unrecorded.back()));
+      inode.unrecorded.pop_back();
+    }
+  } while (!inode.unrecorded.empty());
   inode.attributes_unrecorded = false;
   return {};
 }

@@ -16,7 +16,7 @@ void forget_unrecorded(Inode& inode, PageRange range) HF_REQUIRES(inode.lock);
 
 // Whether record() would begin a handle.
 bool needs_recording(Inode& inode) HF_REQUIRES(inode.lock);
-// Everything noted, in one handle. On an error the notes stay.
+// Everything noted, in one handle, or a few when the notes are very many. On an error those not told of stay.
 Status record_locked(Inode& inode) HF_REQUIRES(inode.lock);
 Status record(Inode& inode) HF_EXCLUDES(inode.lock);
 // Keeps the notes few: records when there are many. Called by writers, who report the error.

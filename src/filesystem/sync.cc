@@ -4,23 +4,11 @@
 
 #include "base/mark.h"
 #include "filesystem/core.h"
+#include "filesystem/ordered.h"
 #include "filesystem/record.h"
 
 namespace holdfast::filesystem {
 namespace {
-
-bool keeps_bytes(const device::Device& device) {
-  switch (device.geometry().kind) {
-    case device::Kind::disk_file:
-    case device::Kind::devdax:
-      return true;
-    case device::Kind::memory:
-    case device::Kind::tmpfs_file:
-    case device::Kind::hugetlb_file:
-      return false;
-  }
-  return false;
-}
 
 // The blocks that hold data, as of now. The cache knows all that was written; the rest was durable when it was read.
 Status flush_bytes(Inode& inode) {
@@ -30,7 +18,13 @@ Status flush_bytes(Inode& inode) {
        inode.extents.list({PageIndex(0), page_after(inode.size.load(std::memory_order_acquire))})) {
     if (!extent.unwritten) HF_TRY(device.flush(extent.pfn.bytes(), extent.count.bytes()));
   }
-  return device.fence();
+  return {};
+}
+
+// The commit waits for what was flushed, together with its own blocks; where it had nothing to do this does.
+Status commit_and_fence(Core& core) {
+  HF_TRY(core.format().commit());
+  return keeps_bytes(core.device()) ? core.device().fence() : Status();
 }
 
 }  // namespace
@@ -47,7 +41,7 @@ Status sync(Inode& inode, bool data_only) {
     const bool times_only = inode.unrecorded.empty() && !inode.attributes_unrecorded;
     if (!data_only || !times_only) HF_TRY(record_locked(inode));
   }
-  return core.format().commit();
+  return commit_and_fence(core);
 }
 
 Status write_back(Core& core) {
@@ -55,7 +49,6 @@ Status write_back(Core& core) {
   device::Device& device = core.device();
   if (keeps_bytes(device)) {
     HF_TRY(device.flush(0, device.geometry().size));
-    HF_TRY(device.fence());
   }
   Status status;
   core.inodes().for_each([&status](Inode& inode) {
@@ -63,7 +56,7 @@ Status write_back(Core& core) {
     if (!recorded && status) status = std::move(recorded);
   });
   HF_TRY(std::move(status));
-  return core.format().commit();
+  return commit_and_fence(core);
 }
 
 Status Core::sync() {

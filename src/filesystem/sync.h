@@ -1,7 +1,8 @@
 // fsync(2), fdatasync(2), syncfs(2).
 //
-// Order: bytes reach the medium first, then what says that the blocks hold data (record.h), then the commit of that.
-// On carriers that keep nothing beyond the memory itself there is nothing to flush: the commit alone.
+// Order: bytes are flushed first, then what says that the blocks hold data is recorded (record.h), then that is
+// committed; the commit is one only when the bytes are there (ordered.h). On carriers that keep nothing beyond the
+// memory itself there is nothing to flush: the commit alone.
 #pragma once
 
 #include "filesystem/inode.h"

@@ -91,6 +91,10 @@ void MountedVolume::reopen() {
 
 void MountedVolume::close() {
   commit();
+  if (volume_->orphans().empty()) {
+    const Status ended = volume_->close_log();
+    EXPECT_TRUE(ended.has_value()) << ended.error().message();
+  }
   volume_.reset();
   device_.reset();
 }

@@ -214,7 +214,9 @@ TEST(Image, CheckerFreesOrphansAfterAnUncleanEnd) {
       // No close: the end of a process that was killed.
       static_cast<void>(kept);
     }
-    EXPECT_EQ(mount(*image.open(), {}).error().code(), EUCLEAN);
+    if (std::string_view(options).find("^has_journal") != std::string_view::npos) {
+      EXPECT_EQ(mount(*image.open(), {}).error().code(), EUCLEAN);
+    }
     {
       const std::unique_ptr<device::Device> device = image.open(device::OpenMode::read_only);
       EXPECT_EQ(mount(*device, {.read_only = true}).value()->orphans().value().size(), 4u);

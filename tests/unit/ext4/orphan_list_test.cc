@@ -88,7 +88,7 @@ INSTANTIATE_TEST_SUITE_P(Forms, Orphans,
 
 // The orphan file here has 32 blocks of 1,023 places; what does not fit goes to the list.
 TEST(OrphanFile, FullFileGoesOnWithTheList) {
-  MountedVolume volume(64 * MiB, "-t ext4 -O orphan_file -N 40000");
+  MountedVolume volume(64 * MiB, "-t ext4 -O orphan_file -N 40000 -J size=16");
   std::vector<InodeNumber> made;
   volume.core().change_superblock();
   for (int i = 0; i < 33'000; ++i) {

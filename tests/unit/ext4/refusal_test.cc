@@ -228,8 +228,12 @@ std::vector<Break> breaks() {
       super_break(
           "unknown ro compatible", [](Super& s) { s.s_feature_ro_compat |= 0x40000000; }, ENOTSUP, "read-only"),
       super_break(
-          "needs recovery", [](Super& s) { s.s_feature_incompat |= EXT3_FEATURE_INCOMPAT_RECOVER; }, EUCLEAN,
-          "run e2fsck -p"),
+          "needs recovery without a journal",
+          [](Super& s) {
+            s.s_feature_compat &= ~std::uint32_t{EXT3_FEATURE_COMPAT_HAS_JOURNAL};
+            s.s_feature_incompat |= EXT3_FEATURE_INCOMPAT_RECOVER;
+          },
+          EUCLEAN, "run e2fsck -fy"),
       super_break(
           "external journal",
           [](Super& s) {

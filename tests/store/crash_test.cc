@@ -1,0 +1,158 @@
+// Goal: through the whole stack, a process that is killed loses nothing that it was told is durable; bytes are flushed
+// before the commit that shows them; what nobody syncs is committed after a while; a new pool has the journal that it
+// is to have. Method: children killed at random moments; a fault point that sees who flushes; the clock.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <holdfast/filesystem.h>
+
+#include "base/fault_point.h"
+#include "support/crash_copy.h"
+#include "support/ext4_volume.h"
+#include "support/scratch.h"
+#include "support/skip.h"
+
+namespace holdfast {
+namespace {
+
+using test::ScratchDirectory;
+
+std::vector<std::byte> bytes_of(int number) {
+  std::vector<std::byte> bytes(4096 + static_cast<std::size_t>(number) % 7 * 3000);
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::byte>(i * 31 + static_cast<unsigned>(number));
+  return bytes;
+}
+
+void make_pool(const std::string& path, const FormatOptions& options) {
+  Device device = Device::create(path, 64 * MiB).value();
+  format(device, options).value();
+}
+
+Filesystem mount(const std::string& path) { return Filesystem::mount(Device::open(path).value()).value(); }
+
+void write_file(Filesystem& fs, const std::string& path, int number, bool sync) {
+  File file = fs.open(path, Open::read_write | Open::create).value();
+  file.write(0, bytes_of(number)).value();
+  if (sync) file.sync().value();
+}
+
+// Writes, syncs, says so, writes over and removes, until it is killed. Never returns.
+void work_until_killed(const std::string& pool, int first, int to_parent) {
+  Filesystem fs = mount(pool);
+  for (int i = first;; ++i) {
+    write_file(fs, "/f" + std::to_string(i), i, true);
+    if (write(to_parent, &i, sizeof(i)) != sizeof(i)) _exit(1);
+    write_file(fs, "/unsynced" + std::to_string(i % 9), i, false);
+    if (i % 3 == 0) static_cast<void>(fs.unlink("/unsynced" + std::to_string((i + 4) % 9)));
+  }
+}
+
+void kill_and_recover(const std::string& parent, int rounds) {
+  const ScratchDirectory directory(parent);
+  const std::string pool = directory.file("pool");
+  make_pool(pool, {.journal = NewJournal::sized, .journal_bytes = 4 * MiB});
+  std::mt19937 random(20261128);
+  int known = 0;  // files below were synced
+  for (int round = 0; round < rounds; ++round) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const pid_t pid = fork();
+    if (pid == 0) work_until_killed(pool, known, ends[1]);
+    close(ends[1]);
+    usleep(static_cast<useconds_t>(10000 + random() % 40000));
+    kill(pid, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    ASSERT_TRUE(WIFSIGNALED(status)) << status;
+    for (int said = 0; read(ends[0], &said, sizeof(said)) == sizeof(said);) known = said + 1;
+    close(ends[0]);
+    Filesystem fs = mount(pool);
+    for (int i = std::max(0, known - 50); i < known; ++i) {
+      const std::string path = "/f" + std::to_string(i);
+      const Result<File> file = fs.open(path, Open::read);
+      ASSERT_TRUE(file.has_value()) << round << path;
+      const std::vector<std::byte> wanted = bytes_of(i);
+      std::vector<std::byte> found(wanted.size() + 1);
+      ASSERT_EQ(file->read(0, found).value(), wanted.size()) << path;
+      found.resize(wanted.size());
+      EXPECT_TRUE(found == wanted) << "round " << round << path;
+    }
+    fs.unmount({.deadline = std::chrono::seconds(5)}).value();
+    EXPECT_TRUE(test::e2fsck_clean(pool)) << round;
+  }
+  EXPECT_GT(known, 0);
+}
+
+TEST(Crash, KilledOnTmpfs) { kill_and_recover(test::tmpfs_parent(), 20); }
+
+TEST(Crash, KilledOnDisk) {
+  if (test::disk_parent().empty()) HF_SKIP_CAPABILITY("disk", "no directory on a disk");
+  kill_and_recover(test::disk_parent(), 10);
+}
+
+// The fault is met by whoever flushes first: the one who tells the format of written blocks, not the commit.
+TEST(Ordered, BytesAreFlushedBeforeTheCommitThatShowsThem) {
+  if (test::disk_parent().empty()) HF_SKIP_CAPABILITY("disk", "no directory on a disk");
+  const ScratchDirectory directory(test::disk_parent());
+  make_pool(directory.file("pool"), {});
+  Filesystem fs = mount(directory.file("pool"));
+  {
+    File file = fs.open("/f", Open::read_write | Open::create).value();
+    fs.sync().value();
+    file.write(0, bytes_of(1)).value();
+    fault_point::arm("device.flush", 1);
+  }
+  EXPECT_TRUE(fs.sync().has_value());
+  fault_point::disarm_all();
+}
+
+TEST(Ordered, WhatNobodySyncsIsCommittedAfterAWhile) {
+  const ScratchDirectory directory(test::tmpfs_parent());
+  const std::string pool = directory.file("pool");
+  make_pool(pool, {.journal = NewJournal::sized, .journal_bytes = 4 * MiB});
+  Filesystem fs = mount(pool);
+  fs.make_directory("/d").value();
+  const std::string copy = directory.file("copy");
+  {
+    const test::CrashCopy crash("commit_timer.ran", pool, copy);
+    for (int i = 0; i < 100 && !crash.taken(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    ASSERT_TRUE(crash.taken());
+  }
+  Filesystem found = mount(copy);
+  EXPECT_GT(found.recovery().transactions, 0u);
+  EXPECT_TRUE(found.stat("/d").has_value());
+}
+
+TEST(NewPool, HasTheJournalThatItIsToHave) {
+  const auto journal = [](const std::string& path) { return test::dumpe2fs_number(path, "Total journal blocks"); };
+  const ScratchDirectory memory(test::tmpfs_parent());
+  make_pool(memory.file("auto"), {});
+  EXPECT_EQ(journal(memory.file("auto")), -1);
+  make_pool(memory.file("sized"), {.journal = NewJournal::sized, .journal_bytes = 8 * MiB});
+  EXPECT_EQ(journal(memory.file("sized")), 2048);
+  EXPECT_TRUE(test::e2fsck_clean(memory.file("sized")));
+  Device device = Device::create(memory.file("refused"), 64 * MiB).value();
+  EXPECT_EQ(format(device, {.journal = NewJournal::sized, .journal_bytes = MiB}).error().code(), EINVAL);
+  EXPECT_EQ(format(device, {.journal = NewJournal::sized, .journal_bytes = 40 * MiB}).error().code(), ENOSPC);
+  if (test::disk_parent().empty()) HF_SKIP_CAPABILITY("disk", "no directory on a disk");
+  const ScratchDirectory disk(test::disk_parent());
+  make_pool(disk.file("auto"), {});
+  EXPECT_EQ(journal(disk.file("auto")), 1024);
+  EXPECT_TRUE(test::e2fsck_clean(disk.file("auto")));
+  make_pool(disk.file("none"), {.journal = NewJournal::none});
+  EXPECT_EQ(journal(disk.file("none")), -1);
+}
+
+}  // namespace
+}  // namespace holdfast
