@@ -142,7 +142,7 @@ Status Journal::start(const ext2_super_block& volume) {
   super_.adopt_features(volume);
   head_ = super_.first();
   sequence_ = super_.sequence() + 1;
-  super_.set_log(head_, sequence_);
+  // Still empty: that there is a log is said by the first checkpoint, when the volume's superblock is home.
   HF_TRY(super_.write(device_, area_));
   started_ = true;
   return {};

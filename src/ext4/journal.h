@@ -43,8 +43,8 @@ class Journal {
   // Precondition: the log is empty.
   Journal(device::Device& device, JournalArea area, JournalSuper super);
 
-  // Says that the log begins: durable with the next commit. Precondition: the volume's superblock says durably that it
-  // needs recovery. Adds to the journal's features what a writer does.
+  // Begins the log, which the first checkpoint says: until then nothing would be replayed. Adds to the journal's
+  // features what a writer does. Test: Recovery.AKilledProcess.
   Status start(const ext2_super_block& volume);
   bool started() const { return started_; }
 
