@@ -17,9 +17,10 @@ function(holdfast_add_series name)
 endfunction()
 
 function(holdfast_add_series_test test program word)
-  add_test(NAME ${test} COMMAND ${program} --gtest_filter=*.${word}_*)
-  set_tests_properties(${test} PROPERTIES TIMEOUT 120 LABELS series
-                                          PASS_REGULAR_EXPRESSION "FAILED  . Series|check failed|hangs")
+  # A bug may end the process by a signal, too: any end but a pass counts, and says so.
+  add_test(NAME ${test} COMMAND sh -c "\"$0\" --gtest_filter=\"$1\" || echo the bug was noticed"
+                                $<TARGET_FILE:${program}> "*.${word}_*")
+  set_tests_properties(${test} PROPERTIES TIMEOUT 120 LABELS series PASS_REGULAR_EXPRESSION "the bug was noticed")
 endfunction()
 holdfast_add_seeded_bugs("${PROJECT_SOURCE_DIR}/tests/series/bugs" series holdfast_add_series)
 

@@ -27,8 +27,9 @@ struct LeaseOptions {
   Access access = Access::read;  // what will be done to the bytes
   Purpose purpose = {};
   std::chrono::nanoseconds grace = std::chrono::seconds(1);  // how long letting go takes, at most
-  // Told once: on the thread that wants the range, which holds no lock of the library; maybe before lease() has
-  // returned. It must not block and must not change the file, and may release the lease.
+  // Told once, on a thread that holds no lock of the library: the one that wants the range, or one of the library's;
+  // maybe while lease() returns. It must not block and must not change the file, and may release the lease. After the
+  // release it is not called any more.
   std::function<void(RecallReason)> on_recall = {};
   int event_fd = -1;                             // where >= 0, gets 1 added when the holder is told (eventfd(2))
   std::chrono::nanoseconds deadline = kForever;  // how long taking it may wait for a truncate that is under way
@@ -41,6 +42,9 @@ struct LeasedExtent {
   Segment segment;
 };
 
+// A holder that was told of a write and goes on with what it knows is not told again when the blocks are to leave: who
+// is told releases, and takes a new lease.
+//
 // Move-only; releases when destroyed. May be released by any thread, and outlive its File and Filesystem.
 //
 // What wants the range waits for its release as for that of a pin, by its policy: after `grace` the holder is reported
@@ -60,7 +64,7 @@ class Lease {
   std::span<const LeasedExtent> extents() const noexcept;
   // Whether it was asked back: whoever goes by the extents stops, and then releases.
   bool recalled() const noexcept;
-  // Never blocks. Does nothing on an empty lease.
+  // Waits for nobody but a telling on another thread. Does nothing on an empty lease.
   void release() noexcept;
 
   // For the layers behind this interface.

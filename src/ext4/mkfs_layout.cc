@@ -149,7 +149,11 @@ std::uint32_t usual_journal(std::uint64_t blocks) {
 Status set_journal(MkfsLayout& layout, const device::Device& device, const MkfsOptions& options) {
   constexpr std::uint64_t kBytesMin = 4 * MiB;
   constexpr std::uint64_t kBytesMax = 4 * GiB;
-  fill_random(options, 3, &layout.journal_sequence, sizeof(layout.journal_sequence));
+  // What lies in the log from a former life must not be taken for this one's: where there may be such, no number
+  // follows from the UUID, which may be the same.
+  MkfsOptions any = options;
+  if (options.force) any.uuid.reset();
+  fill_random(any, 3, &layout.journal_sequence, sizeof(layout.journal_sequence));
   switch (options.journal) {
     case NewJournal::none:
       return {};

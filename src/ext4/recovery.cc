@@ -100,7 +100,14 @@ class Recovery {
     if (!newest) return superblock_torn(device_);
     recovered_.super = *newest;
     recovered_.report.superblock_restored = true;
-    return {};
+    if (read_only_) return {};
+    // Home at once: the log that has the copy is about to be written over.
+    if (device::copy(device_.at(kSuperblockOffset), &recovered_.super, sizeof(recovered_.super)) !=
+        device::CopyOutcome::done) {
+      return Error(EIO, device_.name(), "writing the superblock failed");
+    }
+    HF_TRY(device_.flush(kSuperblockOffset, sizeof(recovered_.super)));
+    return device_.fence();
   }
 
   // What is found with a wrong shape is found by nobody: inode and journal superblock have checksums of their own.

@@ -8,6 +8,7 @@
 
 #include "base/mark.h"
 #include "filesystem/core.h"
+#include "filesystem/lease.h"
 #include "filesystem/lookup.h"
 #include "filesystem/removal.h"
 #include "filesystem/windows.h"
@@ -103,6 +104,9 @@ Result<PageRange> fill_holes(Inode& inode, PageRange range, Ahead ahead) {
   range = out_to_shown_units(inode, range);
   HF_ASSIGN(const bool hole, has_hole(inode, range));
   if (!hole) return PageRange{range.first, range.first};
+  // Leases that were listed after the caller had recalled those that were there: such a one saw the hole before this,
+  // under the inode's lock, and is told now; or it sees the block. Test: Leases.AFillMeetsANewLease.
+  tell_later(inode.core, layout::claim(inode.mapping, range, RecallReason::write));
   if (ahead == Ahead::yes) {
     // Blocks that are there already are somebody's wish (fallocate): they are not ours to drop.
     HF_ASSIGN(const PageIndex end, hole_end(inode, {range.end, end_with_ahead(inode, range)}));

@@ -16,8 +16,10 @@ class CommitTimer final : public Pending {
     if (!next_.passed()) return Progress::waiting;
     {
       const MutexLock turn(core_.worker().turn());
-      if (!core_.is_usable()) return Progress::done;
-      if (Status tended = core_.format().tend(); !tended) core_.note_failure(tended.error());
+      // An unmount may find somebody in its way and take it back.
+      if (core_.is_usable()) {
+        if (Status tended = core_.format().tend(); !tended) core_.note_failure(tended.error());
+      }
     }
     HF_MARK("commit_timer.ran");
     next_ = Deadline::after(interval_);

@@ -9,6 +9,7 @@
 #include "base/mark.h"
 #include "base/trace.h"
 #include "filesystem/core.h"
+#include "filesystem/lease.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/removal.h"
 #include "filesystem/worker.h"
@@ -92,7 +93,7 @@ Status free_number(Inode& inode) {
 void evict(Inode& inode) {
   Core& core = inode.core;
   const InodeNumber number = inode.number;
-  layout::break_final(inode.mapping);
+  tell_later(core, layout::break_final(inode.mapping));
   std::uint64_t left = 0;
   {
     const MutexLock lock(inode.lock);

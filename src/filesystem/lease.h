@@ -18,6 +18,9 @@ struct FileLease {
   std::vector<LeasedExtent> extents;
 };
 
+// Tells the holders on the worker's thread: for who holds locks. Where no thread can be had, on this one.
+void tell_later(Core& core, layout::Tellings tellings);
+
 // Errors as holdfast::File::lease; nothing is left behind. No lock is held by the caller.
 Result<std::unique_ptr<FileLease>> lease(Inode& inode, std::uint64_t offset, std::uint64_t length,
                                          const LeaseOptions& options);

@@ -55,7 +55,7 @@ Result<std::vector<Pin>> pin_many(Core& core, const std::vector<InodeRange>& ran
     const PageRange pages = pages_touched(at.offset, at.length);
     switch (stopped->how.outcome) {
       case Attempt::absent:
-        HF_TRY(track(*at.inode, {stopped->how.at, pages.end}, options.access, deadline, Units::make));
+        HF_TRY(PinSource(*at.inode).track({stopped->how.at, pages.end}, options.access, deadline));
         break;
       case Attempt::breaking:
         HF_TRY(pin::wait_for_break(at.inode->mapping, at.inode->path_hint(), pages, options, deadline));

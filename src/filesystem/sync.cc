@@ -10,12 +10,16 @@
 namespace holdfast::filesystem {
 namespace {
 
-// The blocks that hold data, as of now. The cache knows all that was written; the rest was durable when it was read.
+// The blocks that hold data, by what the format knows: the cache may have forgotten a block that was written over in
+// place, by this object of the inode, by one before, or by a process that died. Blocks that the format calls unwritten
+// and that are not any more are flushed when they are recorded.
 Status flush_bytes(Inode& inode) {
   device::Device& device = inode.core.device();
   if (!keeps_bytes(device)) return {};
-  for (const Extent& extent :
-       inode.extents.list({PageIndex(0), page_after(inode.size.load(std::memory_order_acquire))})) {
+  std::vector<Extent> extents;
+  const PageRange inside{PageIndex(0), page_after(inode.size.load(std::memory_order_acquire))};
+  HF_TRY(inode.core.format().extents(inode.number, inside, extents));
+  for (const Extent& extent : extents) {
     if (!extent.unwritten) HF_TRY(device.flush(extent.pfn.bytes(), extent.count.bytes()));
   }
   return {};

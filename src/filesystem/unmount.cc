@@ -12,6 +12,7 @@
 #include "filesystem/sync.h"
 #include "filesystem/worker.h"
 #include "layout/break.h"
+#include "layout/lease.h"
 #include "pagemap/pin_table.h"
 
 namespace holdfast::filesystem {
@@ -92,6 +93,7 @@ struct Unmounting {
     }
     const bool clean = written && !core.failure() && core.inodes().evicting_count() == 0;
     Status closed = core.close_format(clean);
+    layout::end_leases(core.id()).tell();  // of holes: what is pinned would have been waited for
     core.window_ = nullptr;
     if (core.pages().references() == 0) core.device_.reset();
     if (!written) return Error(written.error());

@@ -1,6 +1,9 @@
 #include "layout/break_both.h"
 
+#include <cerrno>
 #include <tuple>
+
+#include <fmt/format.h>
 
 #include "base/mark.h"
 
@@ -18,6 +21,11 @@ auto place_in_order(const BreakTarget& target) {
 Result<std::pair<Break, Break>> break_both(BreakTarget one, BreakTarget other, const BreakOptions& options) {
   const bool swapped = place_in_order(other) < place_in_order(one);
   if (swapped) std::swap(one, other);
+  if (one.mapping == other.mapping &&
+      one.mapping->round_to_units(one.range).overlaps(one.mapping->round_to_units(other.range))) {
+    return Error(EINVAL, fmt::format("inode {}", one.mapping->file().inode), "both ranges lie in one unit",
+                 "break the range that holds both");
+  }
   for (;;) {
     HF_ASSIGN(Break first, Break::wait(*one.mapping, one.range, options));
     Parker parker;  // before `second`: it is queued here

@@ -19,8 +19,8 @@ struct BreakTarget {
   PageRange range;
 };
 
-// Both have their stage 1 done, in the order of the arguments. The ranges do not overlap. Errors as Break::wait, with
-// nothing changed; they name the file that was in the way.
+// Both have their stage 1 done, in the order of the arguments. Errors as Break::wait, with nothing changed; they name
+// the file that was in the way. EINVAL: two ranges of one file that share a unit.
 Result<std::pair<Break, Break>> break_both(BreakTarget one, BreakTarget other, const BreakOptions& options);
 
 }  // namespace holdfast::layout

@@ -18,9 +18,10 @@ void forget_entries(mapping::Mapping& mapping) {
   mapping.open_gate(kEverything);
 }
 
-void break_final(mapping::Mapping& mapping) {
-  end_leases(mapping);
+Tellings break_final(mapping::Mapping& mapping) {
+  Tellings ended = end_leases(mapping);
   forget_entries(mapping);
+  return ended;
 }
 
 }  // namespace holdfast::layout

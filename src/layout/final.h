@@ -5,6 +5,7 @@
 // keeps them. Afterwards the mapping has no entries and no translations.
 #pragma once
 
+#include "layout/lease.h"
 #include "mapping/mapping.h"
 
 namespace holdfast::layout {
@@ -14,7 +15,7 @@ void forget_entries(mapping::Mapping& mapping);
 
 // The last break: the file ends (eviction; the series' BREAK_UNMAP_FINAL and the kernel's dax_break_layout_final, which
 // sleep until the pins are gone). It never fails and never sleeps: the caller leaves the blocks of pages that are held
-// where they are, until their last put says otherwise. Leases are told, and end.
-void break_final(mapping::Mapping& mapping);
+// where they are, until their last put says otherwise. Leases end; their holders are to be told without a lock.
+[[nodiscard]] Tellings break_final(mapping::Mapping& mapping);
 
 }  // namespace holdfast::layout

@@ -25,7 +25,11 @@ struct LeaseRecord {
   Nanoseconds since{};
   std::int32_t tid = 0;
   // The rest is guarded by the table's mutex.
-  Nanoseconds recalled{0};  // 0: not told
+  Nanoseconds recalled{0};  // 0: not recalled
+  RecallReason reason = RecallReason::write;
+  bool armed = false;
+  bool told = false;
+  std::int32_t teller = 0;  // the thread in `terms.recall`, or 0
   bool ended = false;
 };
 
@@ -51,6 +55,26 @@ LeaseTable& table() {
   }();
   static_cast<void>(made);
   return *table_of_process.word().load(std::memory_order_acquire);  // partner: the stores above
+}
+
+std::int32_t this_thread() { return static_cast<std::int32_t>(gettid()); }
+
+// At most once. Not before it is armed: arm() does it then.
+void tell_one(LeaseRecord& record, RecallReason reason) {
+  LeaseTable& leases = table();
+  {
+    const MutexLock lock(leases.mutex);
+    if (!record.armed || record.told) return;
+    record.told = true;
+    record.teller = this_thread();
+  }
+  HF_TRACE3(recall, record.file.inode, record.range.first.raw(), record.range.end.raw());
+  if (record.terms.recall) record.terms.recall(reason);
+  {
+    const MutexLock lock(leases.mutex);
+    record.teller = 0;
+  }
+  wake(&record);
 }
 
 bool covers(const LeaseRecord& record, pagemap::FileKey file, PageRange range) {
@@ -102,7 +126,7 @@ Result<Lease> Lease::grant(const Mapping& mapping, PageRange range, LeaseTerms t
   record->range = range;
   record->terms = std::move(terms);
   record->since = monotonic_now();
-  record->tid = static_cast<std::int32_t>(gettid());
+  record->tid = this_thread();
   Lease lease(record);
   {
     const MutexLock lock(leases.mutex);
@@ -117,6 +141,21 @@ Result<Lease> Lease::grant(const Mapping& mapping, PageRange range, LeaseTerms t
   return lease;
 }
 
+void Lease::arm() {
+  RecallReason reason{};
+  {
+    const MutexLock lock(table().mutex);
+    record_->armed = true;
+    if (record_->recalled.count() == 0) return;
+    reason = record_->reason;
+  }
+  tell_one(*record_, reason);
+}
+
+void Tellings::tell() {
+  for (const RecordPointer& record : std::exchange(records_, {})) tell_one(*record, reason_);
+}
+
 Lease& Lease::operator=(Lease&& other) noexcept {
   if (this != &other) {
     give_back();
@@ -127,9 +166,18 @@ Lease& Lease::operator=(Lease&& other) noexcept {
 
 void Lease::give_back() noexcept {
   if (record_ == nullptr) return;
-  const LeaseRecord* const mine = record_.get();
-  const bool listed = !take(table(), [mine](const LeaseRecord& record) { return &record == mine; }).empty();
+  LeaseRecord* const mine = record_.get();
+  LeaseTable& leases = table();
+  const bool listed = !take(leases, [mine](const LeaseRecord& record) { return &record == mine; }).empty();
   if (listed) wake(lease_ended_key());
+  const auto is_over = [&] {
+    const MutexLock lock(leases.mutex);
+    mine->armed = false;
+    return mine->teller == 0 || mine->teller == this_thread();
+  };
+  // Bounded, as telling does not block; a signal does not end it. Test: LeaseTest.AReturnWaitsForTheTelling.
+  while (wait_until(mine, Deadline::never(), is_over) != ParkOutcome::unparked) {
+  }
   record_.reset();
 }
 
@@ -148,22 +196,23 @@ std::vector<LeaseReport> leases_of_filesystem(std::uint32_t filesystem) {
   return report([=](const LeaseRecord& record) { return record.file.filesystem == filesystem; });
 }
 
-void recall(const Mapping& mapping, PageRange range, RecallReason reason) {
+Tellings claim(const Mapping& mapping, PageRange range, RecallReason reason) {
   LeaseTable& leases = table();
-  std::vector<RecordPointer> told;
-  {
-    const MutexLock lock(leases.mutex);
-    for (const RecordPointer& record : leases.records) {
-      if (record->recalled.count() != 0 || !covers(*record, mapping.file(), range)) continue;
-      record->recalled = monotonic_now();
-      told.push_back(record);
-    }
+  // relaxed: a lease is listed before it takes the mapping's tree lock (grant) and the file's (its look at the blocks);
+  // who comes here has had one of them since the change began, so what was listed before that is seen.
+  if (leases.count.load(std::memory_order_relaxed) == 0) return {};
+  std::vector<RecordPointer> claimed;
+  const MutexLock lock(leases.mutex);
+  for (const RecordPointer& record : leases.records) {
+    if (record->recalled.count() != 0 || !covers(*record, mapping.file(), range)) continue;
+    record->recalled = monotonic_now();
+    record->reason = reason;
+    claimed.push_back(record);
   }
-  for (const RecordPointer& record : told) {
-    HF_TRACE3(recall, mapping.file().inode, record->range.first.raw(), record->range.end.raw());
-    if (record->terms.recall) record->terms.recall(reason);
-  }
+  return {reason, std::move(claimed)};
 }
+
+void recall(const Mapping& mapping, PageRange range, RecallReason reason) { claim(mapping, range, reason).tell(); }
 
 bool none_leased(const Mapping& mapping, PageRange range) {
   LeaseTable& leases = table();
@@ -178,27 +227,48 @@ const void* lease_ended_key() {
 }
 
 Status recall_for_write(const Mapping& mapping, PageRange range) {
-  // relaxed: a lease that is granted at this moment may come before or behind the write.
-  if (table().count.load(std::memory_order_relaxed) == 0 || none_leased(mapping, range)) return {};
-  recall(mapping, range, RecallReason::write);
-  Nanoseconds left{0};
-  for (const LeaseReport& lease : leases_of(mapping.file(), range)) {
-    left = std::max(left, lease.grace - lease.since_recall);
+  // relaxed: a lease that comes at this moment is recalled when the blocks come (filesystem/allocation.cc).
+  if (table().count.load(std::memory_order_relaxed) == 0) return {};
+  for (;;) {
+    recall(mapping, range, RecallReason::write);
+    // What the one that needs longest has left. A lease that came meanwhile was not recalled: it is, in the next round.
+    Nanoseconds left{0};
+    bool came = false;
+    for (const LeaseReport& lease : leases_of(mapping.file(), range)) {
+      came = came || lease.state == LeaseState::granted;
+      left = std::max(left, lease.grace - lease.since_recall);
+    }
+    if (came) continue;
+    if (left.count() <= 0) return {};
+    HF_MARK("layout.lease.write_waits");
+    const ParkOutcome outcome =
+        wait_until(lease_ended_key(), Deadline::after(left), [&] { return none_leased(mapping, range); });
+    if (outcome != ParkOutcome::interrupted) return {};
+    return Error(EINTR, fmt::format("inode {}", mapping.file().inode), "a signal came while a lease was recalled");
   }
-  HF_MARK("layout.lease.write_waits");
-  const ParkOutcome outcome =
-      wait_until(lease_ended_key(), Deadline::after(left), [&] { return none_leased(mapping, range); });
-  if (outcome != ParkOutcome::interrupted) return {};
-  return Error(EINTR, fmt::format("inode {}", mapping.file().inode), "a signal came while a lease was recalled");
 }
 
-void end_leases(const Mapping& mapping) {
-  LeaseTable& leases = table();
-  if (leases.count.load(std::memory_order_relaxed) == 0) return;  // relaxed: nobody can lease a file that ends
-  for (const RecordPointer& record : take(leases, [&](const LeaseRecord& one) { return one.file == mapping.file(); })) {
-    if (record->recalled.count() == 0 && record->terms.recall) record->terms.recall(RecallReason::final);
-  }
+namespace {
+
+template <typename Matches>
+Tellings end_those(Matches matches) {
+  if (table().count.load(std::memory_order_relaxed) == 0) return {};  // relaxed: nobody can lease what ends
+  std::vector<RecordPointer> untold = take(table(), matches);
+  untold.erase(std::remove_if(untold.begin(), untold.end(),
+                              [](const RecordPointer& record) { return record->recalled.count() != 0; }),
+               untold.end());
   wake(lease_ended_key());
+  return {RecallReason::final, std::move(untold)};
+}
+
+}  // namespace
+
+Tellings end_leases(const Mapping& mapping) {
+  return end_those([&](const LeaseRecord& one) { return one.file == mapping.file(); });
+}
+
+Tellings end_leases(std::uint32_t filesystem) {
+  return end_those([=](const LeaseRecord& one) { return one.file.filesystem == filesystem; });
 }
 
 }  // namespace holdfast::layout

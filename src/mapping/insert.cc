@@ -60,7 +60,10 @@ Result<Mapping::InsertOutcome> Mapping::insert_at(Found& found, PageIndex index,
   if (found.entry.order() == wanted.order() && !found.entry.none()) {
     // EMPTY, ZERO, or a ZAP entry of a block that this index does not name any more.
     HF_TRY(track(index, wanted));
-    if (found.entry.has_page()) clear_marks(index);
+    if (found.entry.has_page()) {
+      clear_marks(index);
+      clear_break(found.entry);
+    }
     entries_.replace(index, found.ours ? wanted.with_lock() : wanted);
     found.entry = wanted;
     return InsertOutcome::inserted;
@@ -78,11 +81,23 @@ Result<Mapping::InsertOutcome> Mapping::insert(PageIndex index, Pfn pfn, Order o
                                                Sharing sharing) {
   HF_CHECK(index.is_aligned(order) && pfn.is_aligned(order), "E2: index {:#x} and page {:#x} of order {}", index.raw(),
            pfn.raw(), order.raw());
-  const MutexLock lock(tree_);
-  HF_ASSIGN(Found found, settle(index, order, deadline));
-  Result<InsertOutcome> outcome = insert_at(found, index, Entry::real(pfn, order, sharing));
-  // On every way out the lock goes on, failure included.
-  if (found.ours) release_entry(found.index, found.entry);
+  bool took_over = false;
+  Result<InsertOutcome> outcome = InsertOutcome::conflict;
+  {
+    const MutexLock lock(tree_);
+    HF_ASSIGN(Found found, settle(index, order, deadline));
+    outcome = insert_at(found, index, Entry::real(pfn, order, sharing));
+    // A page that this file alone has by now may still be pinned through one that shared it: its last put is told here.
+    const Entry entry = entries_.load(index).without_lock();
+    if (outcome && *outcome == InsertOutcome::inserted && !entry.shared() &&
+        pages_.owner(entry.pfn(), entry.order()) != owner_id_) {
+      pages_.set_owner(entry.pfn(), entry.order(), owner_id_, index.align_down(entry.order()));
+      took_over = true;
+    }
+    // On every way out the lock goes on, failure included.
+    if (found.ours) release_entry(found.index, found.entry);
+  }
+  if (took_over) epoch::synchronize();  // as in make_own
   return outcome;
 }
 

@@ -5,17 +5,18 @@
 // the same lock:
 //
 //   pick     all dirty entries of the range are marked towrite: what is dirtied later is not waited for
-//   then for each: lock; towrite goes; translations go, so that the next store faults again and waits for the lock;
-//                  flush; dirty goes; unlock
+//   then for each: lock; translations go, so that the next store faults again and waits for the lock; flush; dirty and
+//                  towrite go; unlock
 //
 // Either/or of a store and a write-back: the store's fault had the lock before, then its mark is there when the entry
 // is looked at, and its bytes are in memory before the flush, which comes after the translation went; or it gets the
-// lock afterwards, and marks the entry anew. Either/or of two write-backs: the second one finds the entry locked by the
-// first and waits, so that it does not return before those bytes are flushed (S18); or the first is done with it, and
-// its mark is gone. Tests: WriteBackRace.R12_StoreMeetsWriteBack, WriteBackRace.R12_WriteBackMeetsAFault,
-// WriteBackRace.R12_TwoWriteBacks.
+// lock afterwards, and marks the entry anew. Either/or of two write-backs: the second one finds the entry picked and
+// locked by the first and waits, so that it does not return before those bytes are flushed (S18); or the first is done
+// with it, and both marks are gone. Tests: WriteBackRace.R12_StoreMeetsWriteBack,
+// WriteBackRace.R12_WriteBackMeetsAFault, WriteBackRace.R12_TwoWriteBacks,
+// WriteBackRace.R12_TwoWriteBacksThatBothPicked.
 //
-// A flush that fails leaves the entry dirty, and marked towrite no more: the next write-back tries again (S17).
+// A flush that fails leaves the entry dirty: the next write-back tries again (S17).
 #include <cerrno>
 
 #include <fmt/format.h>
@@ -51,7 +52,6 @@ Result<std::optional<EntryLock>> Mapping::lock_picked(PageRange range, Deadline 
       HF_CHECK(found->entry.has_page(), "E1: entry {:#x} at index {:#x} is dirty", found->entry.raw(),
                found->index.raw());
       entries_.replace(found->index, found->entry.with_lock());
-      entries_.clear_mark(found->index, EntryMark::towrite);
       return std::optional(EntryLock(*this, found->index, found->entry));
     }
     HF_MARK("mapping.write_back.met_lock");
@@ -67,6 +67,7 @@ Result<std::optional<EntryLock>> Mapping::lock_picked(PageRange range, Deadline 
 
 Status Mapping::write_back(PageRange range, const Flush& flush, Deadline deadline) {
   pick_dirty(range);
+  HF_MARK("mapping.write_back.picked");
   for (;;) {
     HF_ASSIGN(std::optional<EntryLock> locked, lock_picked(range, deadline));
     if (!locked) return {};
@@ -79,15 +80,17 @@ Status Mapping::write_back(PageRange range, const Flush& flush, Deadline deadlin
     HF_TRY(flush(unit.first, locked->entry().pfn(), unit.count()));
     HF_MARK("mapping.write_back.flushed");
     clear_mark(unit.first, EntryMark::dirty);
+    clear_mark(unit.first, EntryMark::towrite);
   }
 }
 
 Result<EntryLock> Mapping::mark_dirty(PageIndex index, Deadline deadline) {
   const MutexLock lock(tree_);
   HF_ASSIGN(Found found, settle(index, kOrder4K, deadline));
-  if (!found.entry.tracks()) {
+  if (!found.entry.tracks() || found.entry.shared()) {
     if (found.ours) release_entry(found.index, found.entry);
-    return Error(EAGAIN, fmt::format("inode {}", file_.inode), fmt::format("page {} is not tracked", index.raw()));
+    return Error(EAGAIN, fmt::format("inode {}", file_.inode),
+                 fmt::format("page {} is not tracked, or shared", index.raw()));
   }
   if (!found.ours) entries_.replace(found.index, found.entry.with_lock());
   entries_.set_mark(found.index, EntryMark::dirty);

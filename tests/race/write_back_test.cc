@@ -161,6 +161,24 @@ TEST_F(WriteBackRace, R12_TwoWriteBacks) {
   EXPECT_EQ(flushes_, 1U);
 }
 
+// Both have picked the entry when the first locks it: the second finds it picked still.
+TEST_F(WriteBackRace, R12_TwoWriteBacksThatBothPicked) {
+  store(2, 7);
+  MarkStop picked("mapping.write_back.picked");
+  Task first([&] { return write_back().has_value(); });
+  ASSERT_TRUE(picked.wait_until_stopped());
+  MarkStop protect("mapping.write_back.protected");
+  Task second([&] { return write_back().has_value(); });
+  ASSERT_TRUE(protect.wait_until_stopped());
+  MarkCount met("mapping.write_back.met_lock");
+  picked.go_on();
+  ASSERT_TRUE(met.wait_until(1)) << "S18: it passed over an entry that is being flushed";
+  EXPECT_FALSE(first.done());
+  protect.go_on();
+  EXPECT_TRUE(first.get() && second.get());
+  EXPECT_EQ(medium_[2], 7U);
+}
+
 TEST_F(WriteBackRace, AFailedFlushLeavesItDirty) {
   store(2, 7);
   fails_ = true;

@@ -135,7 +135,7 @@ TEST_F(Leases, RefusesWhatItCannotCover) {
   EXPECT_EQ(code_of(file.lease(0, 0)), ENXIO);
   EXPECT_EQ(code_of(file.lease(60 * KiB, 8 * KiB)), ENXIO);
   EXPECT_EQ(code_of(file.lease(1, ~std::uint64_t{0})), ENXIO);
-  const File for_reading = fs().open("/a", Open::read).value();
+  File for_reading = fs().open("/a", Open::read).value();
   EXPECT_EQ(code_of(for_reading.lease(0, 4096, {.access = Access::write})), EBADF);
   EXPECT_TRUE(fs().leases().empty());
   EXPECT_TRUE(fs().pins().empty());
@@ -160,6 +160,23 @@ TEST_F(Leases, ANewLeaseWaitsForATruncate) {
   pin.reset();
   EXPECT_EQ(cut.get(), 0);
   EXPECT_EQ(waiting.get(), 0U) << "all of it is a hole by now";
+}
+
+// A write asked for leases before this one was listed, and fills the hole after it was seen: the holder is told.
+TEST_F(Leases, AFillMeetsANewLease) {
+  File file = make_file("/a");
+  ASSERT_TRUE(file.truncate(64 * KiB));
+  std::atomic<unsigned> told{0};
+  test::MarkStop looked("lease.looked");
+  Task holder(
+      [&] { return file.lease(0, 64 * KiB, {.grace = 0ns, .on_recall = [&](RecallReason) { ++told; }}).value(); });
+  ASSERT_TRUE(looked.wait_until_stopped());
+  file.write(0, bytes(4096, 'y')).value();
+  looked.go_on();
+  const Lease lease = holder.get();
+  EXPECT_TRUE(lease.extents().empty());
+  EXPECT_TRUE(lease.recalled());
+  EXPECT_EQ(told, 1U);
 }
 
 TEST_F(Leases, UnmountNamesALease) {

@@ -103,7 +103,7 @@ SharedFile::SharedFile(SharingStore& store, std::uint32_t number)
 
 SharedFile::~SharedFile() {
   EXPECT_EQ(mapping_.check().value_or(""), "");
-  layout::break_final(mapping_);
+  layout::break_final(mapping_).tell();
   for (const auto& [index, block] : blocks_) store_.count_out(block);
 }
 

@@ -182,8 +182,8 @@ TEST_F(HugePageWindows, BehindTheEndOfAPinnedPageIsNoBusError) {
   }
 }
 
-// A page of which only the front is written is brought whole: seen as a map that never returned, on clusters as large as
-// the page.
+// A page of which only the front is written is brought whole: seen as a map that never returned, on clusters as large
+// as the page.
 TEST_F(HugePageWindows, APageThatIsWrittenInPartIsShownWhole) {
   open();
   File file = fs().open("/a", Open::read_write | Open::create).value();

@@ -28,7 +28,9 @@ using test::Task;
 class LeaseTest : public test::FileFixture {
  protected:
   Result<Lease> lease(PageRange range, std::function<void(RecallReason)> recall = {}, Nanoseconds grace = 1h) {
-    return Lease::grant(*file_, range, {"peer", grace, std::move(recall)});
+    Result<Lease> lease = Lease::grant(*file_, range, {"peer", grace, std::move(recall)});
+    if (lease) lease->arm();
+    return lease;
   }
   int break_error(PageRange range, const BreakOptions& options = {}) {
     const Result<Break> broken = Break::wait(*file_, range, options);
@@ -124,7 +126,7 @@ TEST_F(LeaseTest, TheFinalBreakTellsAndWaitsForNobody) {
     if (reason == RecallReason::final) ++told;
   });
   ASSERT_TRUE(held);
-  break_final(*file_);
+  break_final(*file_).tell();
   EXPECT_EQ(told, 1U);
   EXPECT_EQ(held->state(), LeaseState::ended);
   EXPECT_EQ(file_->entry_pages(), PageCount(0));
@@ -181,6 +183,40 @@ TEST_F(LeaseTest, ALeaseIsBothWaitedForWithPins) {
   EXPECT_FALSE(breaker.done());
   unpin(run);
   EXPECT_EQ(breaker.get(), 0);
+}
+
+// Who has given a lease back is told nothing any more: a telling that is under way is waited for.
+TEST_F(LeaseTest, AReturnWaitsForTheTelling) {
+  Result<Lease> held = lease(pages_at(0), [](RecallReason) { HF_MARK("test.told"); });
+  ASSERT_TRUE(held);
+  MarkStop told("test.told");
+  Task teller([&] {
+    recall(*file_, pages_at(0), RecallReason::write);
+    return true;
+  });
+  ASSERT_TRUE(told.wait_until_stopped());
+  Task giver([&] {
+    held->give_back();
+    return true;
+  });
+  while (!none_leased(*file_, pages_at(0))) std::this_thread::yield();
+  EXPECT_FALSE(giver.done());
+  told.go_on();
+  EXPECT_TRUE(teller.get() && giver.get());
+}
+
+// Recalled before it is armed: told then, once. Refused: never.
+TEST_F(LeaseTest, IsToldWhenItIsArmed) {
+  unsigned told = 0;
+  Result<Lease> early = Lease::grant(*file_, pages_at(0), {"peer", 0ns, [&](RecallReason) { ++told; }});
+  ASSERT_TRUE(early);
+  EXPECT_TRUE(recall_for_write(*file_, pages_at(0)));
+  EXPECT_EQ(told, 0U);
+  early->arm();
+  EXPECT_EQ(told, 1U);
+  const Result<Break> active = Break::wait(*file_, pages_at(5), {});
+  EXPECT_FALSE(Lease::grant(*file_, pages_at(5), {"peer", 0ns, [&](RecallReason) { ++told; }}));
+  EXPECT_EQ(told, 1U);
 }
 
 TEST_F(LeaseTest, ManyAtOnce) {

@@ -12,6 +12,7 @@
 
 #include "base/epoch.h"
 #include "layout/break_both.h"
+#include "support/file_fixture.h"
 #include "support/mark_stop.h"
 #include "support/sharing_store.h"
 #include "support/task.h"
@@ -245,6 +246,19 @@ TEST_F(Sharing, AnActiveBreakMarksWhatBecomesOwn) {
   EXPECT_EQ(try_pin(first(), 0, Access::write), Mapping::PinOutcome::pinned);
 }
 
+// A page is pinned through a shared entry that is gone since, and the file is alone with it when it comes back: the
+// last put is this file's to hear of (M1).
+TEST_F(Sharing, APageThatComesBackAsOwnUnderAPinNamesItsFile) {
+  share_a_page();
+  const PinnedRun run = first().pin(0, Access::read);
+  ASSERT_EQ(second().clone(first(), 0, 1, 6), 0);  // takes the entry away, and not the pin
+  ASSERT_EQ(second().truncate(0), 0);
+  unpin(first().pin(0, Access::read));
+  expect_sound();
+  EXPECT_FALSE(first().mapping().lookup(PageIndex(0)).shared());
+  unpin(run);
+}
+
 // No unit is made of shared pages, and an entry that comes back stays shared until it is said otherwise.
 TEST_F(Sharing, ARevivedEntryStaysShared) {
   share_a_page();
@@ -303,6 +317,22 @@ TEST_F(Sharing, R16_OppositeMovesEnd) {
   EXPECT_TRUE(there.get() && back.get() && pins.get());
 }
 
+TEST_F(Sharing, TwoPlacesOfOneUnitAreRefused) {
+  test::RecordingOwner owner;
+  auto map = pagemap::PageMap::create(PageCount(2048), nullptr).value();
+  Mapping file(*map, owner, {7, 12});
+  {
+    const auto hold = mapping::Hold::enter(file, {PageIndex(0), PageIndex(512)}, Deadline());
+    ASSERT_TRUE(file.insert(PageIndex(0), Pfn(512), kOrder2M, Deadline()));
+  }
+  const auto both = break_both({&file, {PageIndex(0), PageIndex(1)}}, {&file, {PageIndex(5), PageIndex(6)}}, {});
+  ASSERT_FALSE(both);
+  EXPECT_EQ(both.error().code(), EINVAL);
+  EXPECT_TRUE(break_both({&file, {PageIndex(0), PageIndex(1)}}, {&file, {PageIndex(600), PageIndex(601)}}, {}));
+  static_cast<void>(file.zap({PageIndex(0), kEndOfFile}));
+  file.remove({PageIndex(0), kEndOfFile});
+}
+
 TEST_F(Sharing, BothRangesAreNamedWhenTheyAreInTheWay) {
   first().store(0, 7);
   second().store(5, 8);
@@ -343,7 +373,8 @@ TEST_F(Sharing, ManyFilesAtRandom) {
           break;
         }
         case 3: {
-          const PinnedRun run = mine.pin(kPages + 1, Access::read);
+          // The clone of the other's page: pinned here, whatever the other does with its own.
+          const PinnedRun run = mine.pin(kPages, Access::read);
           const std::uint64_t seen = store_.contents(run.first);
           for (unsigned look = 0; look < 50; ++look) {
             if (store_.contents(run.first) != seen) return false;
