@@ -158,7 +158,12 @@ Status Journal::commit(BlockCache& cache) {
   HF_ASSIGN(const std::span<CachedBlock* const> blocks, cache.seal_dirty());
   const std::vector<BlockNumber> revokes = cache.revoked();
   const std::uint64_t needed = blocks_for(blocks.size(), revokes.size());
-  HF_CHECK(needed <= room(), "J5: {} log blocks for a transaction, {} free", needed, room());
+  // Credits that were too few are no reason to end the program: nothing is written any more, and what was committed is
+  // there at the next mount.
+  if (needed > room()) {
+    return Error(EIO, device_.name(), fmt::format("J5: a transaction needs {} log blocks, {} are free", needed, room()),
+                 "mount it again, and report this");
+  }
   for (const CachedBlock* const block : blocks) HF_TRY(device_.reserve(Pfn(block->number), PageCount(1)));
   Writer writer(*this);
   HF_TRY(writer.revokes(revokes));

@@ -15,6 +15,7 @@
 #include "filesystem/quarantine.h"
 #include "filesystem/record.h"
 #include "filesystem/removal.h"
+#include "filesystem/windows.h"
 #include "filesystem/worker.h"
 
 namespace holdfast::filesystem {
@@ -201,11 +202,14 @@ Status QuarantineMove::copy(Handle& handle, const Run& run, std::vector<Extent>&
   HF_TRY(format.allocate(handle, holding_->number, {index, index + cluster}, Initial::unwritten, added));
   HF_CHECK(added.size() == 1 && added.front().count == cluster, "a cluster came in {} pieces", added.size());
   const Pfn first = added.front().pfn;
+  // A window on a carrier of large pages shows what is unwritten, too.
+  const bool shown_whole = shown_unit(inode_) > PageCount(1);
   for (PageCount page; page < cluster; page += PageCount(1)) {
     const PageIndex at = run.range.first + page;
     HF_ASSIGN(const Found found, locate(inode_, at));
     const bool unwritten = found.kind != Found::Kind::written;
     if (!unwritten) HF_TRY(copy_page(core.device().at(first + page), found.pfn, at));
+    if (unwritten && shown_whole) HF_TRY(zero_device(inode_, first + page, 0, kPageBytes));
     if (!fresh.empty() && fresh.back().unwritten == unwritten) {
       fresh.back().count += PageCount(1);
     } else {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/epoch.h"
+#include "base/mutex.h"
 #include "explorer.h"
 #include "layout/break.h"
 #include "mapping/hold.h"
@@ -145,25 +146,34 @@ class FileScene : public Scene {
     Result<Break> one = Break::wait(*file_, range, options);
     if (!one) return one.error().code();
     for (;;) {
-      if (std::optional<layout::Commit> commit = one->commit()) {
-        for (PageIndex at = range.first; at < range.end; at += PageCount(1)) {
-          const bool shared = file_->lookup(at).shared();
-          const bool busy = !commit->busy(at, page_of(at.raw()), PageCount(1)).empty();
-          if (shared) count_out(at.raw());
-          if (!shared && !busy) free_page(at.raw());
-          gone_.at(at.raw()) = true;
+      {
+        const MutexLock lock(inode_lock_);
+        if (std::optional<layout::Commit> commit = one->commit()) {
+          for (PageIndex at = range.first; at < range.end; at += PageCount(1)) {
+            const bool shared = file_->lookup(at).shared();
+            const bool busy = !commit->busy(at, page_of(at.raw()), PageCount(1)).empty();
+            if (shared) count_out(at.raw());
+            if (!shared && !busy) free_page(at.raw());
+            gone_.at(at.raw()) = true;
+          }
+          commit->remove_entries();
+          return 0;
         }
-        commit->remove_entries();
-        return 0;
       }
       if (const Status again = one->again_wait(); !again) return again.error().code();
     }
+  }
+  // As a file system does it: with the file's lock, as a commit has it.
+  void make_own(std::uint64_t index) {
+    const MutexLock lock(inode_lock_);
+    file_->make_own(pages_at(index));
   }
   // Pages that left the file: nothing of it may name them.
   void expect_untracked(std::uint64_t index) {
     expect(!gone_.at(index) || !file_->lookup(PageIndex(index)).tracks(), "a page that left the file is tracked by it");
   }
 
+  Mutex inode_lock_{LockRank::inode};
   SilentOwner owner_;
   std::unique_ptr<pagemap::PageMap> map_ = pagemap::PageMap::create(PageCount(kPages), nullptr).value();
   std::unique_ptr<Mapping> file_;

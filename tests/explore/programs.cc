@@ -47,7 +47,16 @@ struct TwoFilesLetGo final : FileScene {
 struct CopyOnWrite final : FileScene {
   CopyOnWrite() { share(0); }
   Threads threads() override {
-    return {[this] { pin_and_unpin(0); },
+    return {[this] {
+              PinnedRun run;
+              {
+                const epoch::Guard guard;
+                if (file_->try_pin_unit(PageIndex(0), run).outcome != PinOutcome::pinned) return;
+              }
+              const std::uint64_t page = (run.first - page_of(0)).raw();  // the old one, or the copy
+              note_pinned(page);
+              unpin(page, run);
+            },
             [this] {
               let_go(*file_, 0, 0);
               insert(*file_, 0, page_of(1));
@@ -63,7 +72,7 @@ struct OwnAndBreak final : FileScene {
     let_go(*other_, 5, 0);
   }
   Threads threads() override {
-    return {[this] { pin_and_unpin(0); }, [this] { file_->make_own(pages_at(0)); },
+    return {[this] { pin_and_unpin(0); }, [this] { make_own(0); },
             [this] { expect(take_away(pages_at(0)) == 0, "the break failed"); }};
   }
 };
@@ -380,7 +389,7 @@ const std::vector<Program>& programs() {
       program<BreakByDetach>("pin-fault-detach", "a pin, a fault and a detach", 2),
       program<TwoFilesLetGo>("shared-last", "two files let go of a page, and the unpin", 1),
       program<CopyOnWrite>("shared-copy", "a copy for one of two files, a pin of the old page, the other's end", 1),
-      program<OwnAndBreak>("shared-own-break", "the last of its files makes a page its own, a pin and a break", 1),
+      program<OwnAndBreak>("shared-own-break", "the last of its files makes a page its own, a pin and a break", 2),
   };
   return all;
 }

@@ -65,6 +65,8 @@ TEST_F(WindowEnd, R4_APinByAddressMeetsATruncate) {
     SCOPED_TRACE(pin_first);
     File file = make();
     const Window window = file.map(0, kBytes).value();
+    // Without faults map has tracked everything, and the pin has no second look to be stopped before.
+    if (!pin_first && window.faults() == Faults::none) continue;
     MarkStop stop(pin_first ? "pin.counted" : "pin.absent");
     Task pinner([&] { return fs().pin_address(window.data() + kAt, kPage, {.access = Access::write}); });
     ASSERT_TRUE(stop.wait_until_stopped());

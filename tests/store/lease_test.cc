@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <future>
 #include <optional>
 
 #include "support/mark_stop.h"
@@ -114,16 +115,16 @@ TEST_F(Leases, AWriteIntoAHoleTellsTheHolder) {
 
 // The file ends under a lease: its blocks wait in quarantine for the release.
 TEST_F(Leases, AnUnlinkedFilesBlocksWaitForTheRelease) {
-  std::optional<RecallReason> reason;
+  std::promise<RecallReason> told;
   const std::uint64_t free = fs().space().free;
   std::optional<Lease> lease;
   {
     File file = make_file("/a", 64 * KiB);
-    lease.emplace(file.lease(0, 64 * KiB, {.on_recall = [&](RecallReason why) { reason = why; }}).value());
+    lease.emplace(file.lease(0, 64 * KiB, {.on_recall = [&](RecallReason why) { told.set_value(why); }}).value());
     ASSERT_TRUE(fs().unlink("/a"));
   }
   EXPECT_EQ(fs().space().quarantined, 64 * KiB);
-  EXPECT_EQ(reason, RecallReason::final);
+  EXPECT_EQ(told.get_future().get(), RecallReason::final);
   EXPECT_EQ(std::to_integer<char>(lease->extents()[0].segment.address[0]), 'x');
   lease->release();
   EXPECT_EQ(fs().space().quarantined, 0U);

@@ -182,6 +182,21 @@ TEST_F(HugePageWindows, BehindTheEndOfAPinnedPageIsNoBusError) {
   }
 }
 
+// A held page that is cut in the middle is replaced by a copy: what nobody has written of the copy shows zeros, and not
+// what another file had there. Seen under stress.
+TEST_F(HugePageWindows, ACopyOfAHeldPageShowsNothingOfAnotherFile) {
+  open(kPage);
+  { const File old = make_file("/old", pattern(24 * kPage)); }
+  fs().unlink("/old").value();
+  fs().sync().value();
+  File file = settled("/a", pattern(kPage + 64 * KiB));
+  const Window window = file.map(0, 2 * kPage).value();
+  const Pin pin = file.pin(kPage, 4 * KiB).value();
+  file.truncate(kPage + 8 * KiB, {.on_pinned = OnPinned::detach}).value();
+  EXPECT_EQ(text(window, kPage, 8 * KiB), pattern(kPage + 64 * KiB).substr(kPage, 8 * KiB));
+  EXPECT_TRUE(is_zero(window, kPage + 8 * KiB, kPage - 8 * KiB));
+}
+
 // A page of which only the front is written is brought whole: seen as a map that never returned, on clusters as large
 // as the page.
 TEST_F(HugePageWindows, APageThatIsWrittenInPartIsShownWhole) {
