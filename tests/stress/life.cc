@@ -135,7 +135,10 @@ class World {
   void replace(unsigned slot, unsigned thread, std::shared_ptr<OpenLife> by) {
     std::shared_ptr<OpenLife> gone;
     const std::lock_guard lock(mutex_);
-    expect(fs_.rename(fmt::format("/new{}", thread), name(slot)), "rename");
+    const std::string from = fmt::format("/new{}", thread);
+    const Status renamed = fs_.rename(from, name(slot));
+    if (!renamed && renamed.error().code() == ENOSPC) return expect(fs_.unlink(from), "unlink");
+    expect(renamed, "rename");
     if (slots_.at(slot)) slots_[slot]->life->note("renamed over", thread, 0, FileLife::kPages, 0, 0);
     gone = std::exchange(slots_[slot], std::move(by));
   }
