@@ -99,6 +99,8 @@ TEST_F(Reuse, R5_PinUnmapCloseUnlinkEvictReallocateWriteCompare) {
 TEST_F(Reuse, R5_TheEvictionLooksBeforeTheLastStep) {
   const std::uint64_t before = fs().space().free;
   std::optional<Pin> held = pin_alone(false, true);
+  // The question finishes what the worker was asked: the entries are gone, and the unpin is the last reference.
+  ASSERT_EQ(fs().space().quarantined, kHeld);
   MarkStop last("pagemap.owner_read");
   Task releasing([&] {
     held.reset();
