@@ -298,7 +298,7 @@ TEST(Recovery, TheKernelsLog) {
     const std::string copy = bed.copy_path("crash");
     {
       const test::LoopMount mounted(bed.path());
-      if (!mounted.refusal().empty()) HF_SKIP_CAPABILITY("loop-mount", mounted.refusal());
+      if (!mounted.refusal().empty()) HF_SKIP_CAPABILITY("loop", mounted.refusal());
       const std::string work = "cd '" + mounted.path("") +
                                "' && mkdir a && for i in $(seq 200); do mkdir a/$i; done && sync -f . && "
                                "rmdir a/1?? && echo synced > b && sync -f . && cp --sparse=always '" +
@@ -317,7 +317,7 @@ TEST(Recovery, TheKernelReplaysOurs) {
   make_log(bed);
   {
     const test::LoopMount mounted(bed.path());
-    if (!mounted.refusal().empty()) HF_SKIP_CAPABILITY("loop-mount", mounted.refusal());
+    if (!mounted.refusal().empty()) HF_SKIP_CAPABILITY("loop", mounted.refusal());
     for (const char* name : {"one", "two", "three"}) EXPECT_EQ(access(mounted.path(name).c_str(), F_OK), 0) << name;
   }
   EXPECT_TRUE(test::e2fsck_clean(bed.path()));
