@@ -108,7 +108,7 @@ TEST_P(EveryUnit, IsMappedByOneEntry) {
   EXPECT_EQ(shown.in_2m, lies.in_2m);
   EXPECT_EQ(shown.carrier, lies.carrier);
   const UnitAttempts attempts = fs().unit_statistics().attempts;
-  if (lies.carrier != 0 && !kernel_makes_units()) HF_SKIP_CAPABILITY("collapse", "the kernel makes no units");
+  if (lies.carrier != 0 && !kernel_makes_units()) HF_SKIP_CAPABILITY("tmpfs-collapse", "the kernel makes no units");
   EXPECT_EQ(lies.carrier, attempts.refused_busy * kUnit) << "all others were made";
   EXPECT_EQ(mapped_large(window.bytes()), lies.in_2m) << "what is said is so";
   std::uint64_t large_extents = 0;
@@ -176,7 +176,7 @@ TEST_F(Units, OfAFileThatIsTouchedWhileItGrows) {
 }
 
 TEST_F(Units, AsTheyComeAreMadeByPopulateAlone) {
-  if (!kernel_makes_units()) HF_SKIP_CAPABILITY("collapse", "the kernel makes no units");
+  if (!kernel_makes_units()) HF_SKIP_CAPABILITY("tmpfs-collapse", "the kernel makes no units");
   open_pool(Carriage::tmpfs_file, 64 * MiB, {.units = holdfast::Units::as_they_come});
   File file = make(fs(), Way::one_write, 16 * MiB);
   if (file.units().value().carrier == 0) HF_SKIP_CAPABILITY("small-tmpfs", "this tmpfs makes units by itself");
@@ -194,7 +194,7 @@ TEST_F(Units, AsTheyComeAreMadeByPopulateAlone) {
 
 // Nobody fails because memory is in pieces.
 TEST_F(Units, ARefusalIsCountedAndNobodysError) {
-  if (!kernel_makes_units()) HF_SKIP_CAPABILITY("collapse", "the kernel makes no units");
+  if (!kernel_makes_units()) HF_SKIP_CAPABILITY("tmpfs-collapse", "the kernel makes no units");
   open_pool(Carriage::tmpfs_file, 64 * MiB);
   File file = make_file("/a", "");
   fault_point::arm("device.make_unit", 1, 4);
@@ -214,7 +214,7 @@ TEST_F(Units, ARefusalIsCountedAndNobodysError) {
 
 // Either/or of the maker and a break: inside its hold the blocks stay the file's, or in quarantine.
 TEST_F(Units, ABlockIsNobodyElsesWhileAUnitIsMade) {
-  if (!kernel_makes_units()) HF_SKIP_CAPABILITY("collapse", "the kernel makes no units");
+  if (!kernel_makes_units()) HF_SKIP_CAPABILITY("tmpfs-collapse", "the kernel makes no units");
   open_pool(Carriage::tmpfs_file, 64 * MiB);
   File file = make_file("/a", "");
   MarkStop stop("units.make");
