@@ -10,15 +10,27 @@
 #include "filesystem/windows.h"
 
 namespace holdfast::filesystem {
+namespace {
+
+// What of the file around `index` may be mapped or pinned in one piece, the blocks behind the file's end with it. Not
+// only what is: an entry may come until the new size is known (see run_of), and stores past the end may have reached
+// the pages of one that was. A unit of a GiB ends within the file (pin_track.cc).
+// Tests: GrowthRace.AUnitComesBetweenTheLookAndTheNewSize, GrowthRace.AUnitIsLookedAtWithAnOldSize.
+Result<PageCount> unit_of(Inode& inode, PageIndex index) HF_REQUIRES(inode.lock) {
+  HF_ASSIGN(const Found found, locate(inode, index));
+  const bool can_be_a_unit = found.kind != Found::Kind::hole &&
+                             found.pfn.raw() % kOrder2M.pages().raw() == index.raw() % kOrder2M.pages().raw();
+  return std::max(can_be_a_unit ? kOrder2M.pages() : PageCount(1), shown_unit(inode));
+}
+
+}  // namespace
 
 Status reveal(Inode& inode, std::uint64_t end) {
   const std::uint64_t old_end = inode.attributes.size;
   if (end <= old_end || old_end == 0) return {};
   const PageIndex last = page_holding(old_end - 1);
   HF_TRY(zero_bytes(inode, old_end, std::min(end, (last + PageCount(1)).bytes())));
-  // What may be mapped in one piece with the last page: stores past the end of the file may have reached it.
-  const mapping::Entry entry = inode.mapping.lookup(last);
-  const PageCount unit = std::max(entry.has_page() ? entry.order().pages() : PageCount(1), shown_unit(inode));
+  HF_ASSIGN(const PageCount unit, unit_of(inode, last));
   const PageIndex unit_end(round_up(last.raw() + 1, unit.raw()));
   PageIndex at = last + PageCount(1);
   for (const PageIndex stop = std::min(unit_end, page_after(end)); at < stop;) {

@@ -66,6 +66,8 @@ UnitAttempts UnitMaker::attempts() const {
 std::optional<Run> run_of(const Inode& inode, PageIndex first, PageCount count) {
   // acquire: partner is the store in grow_to and take_out.
   const PageIndex file_end = page_after(inode.size.load(std::memory_order_acquire));
+  HF_MARK("units.size_known");
+  bool unwritten_behind = false;
   Run run;
   for (PageIndex at = first; at < first + count;) {
     const Found found = inode.extents.find(at);
@@ -73,8 +75,11 @@ std::optional<Run> run_of(const Inode& inode, PageIndex first, PageCount count) 
     if (at == first) run.pfn = found.pfn;
     if (found.pfn != run.pfn + (at - first)) return std::nullopt;
     if (found.kind == Found::Kind::unwritten && at < file_end) run.written = false;
+    if (found.kind == Found::Kind::unwritten && at >= file_end) unwritten_behind = true;
     at += found.count;
   }
+  // acquire: as above. Either the file has not grown yet, and will zero these pages (reveal), or we see it here.
+  if (unwritten_behind && page_after(inode.size.load(std::memory_order_acquire)) > file_end) run.written = false;
   return run;
 }
 
