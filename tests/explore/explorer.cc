@@ -14,6 +14,7 @@
 #include <semaphore>
 #include <thread>
 
+#include "base/epoch.h"
 #include "base/mark.h"
 #include "base/scheduler.h"
 #include "explore/choices.h"
@@ -44,6 +45,12 @@ const char* to_string(AccessKind kind) {
   return "?";
 }
 
+struct Access {
+  const void* word = nullptr;  // nullptr: none
+  bool writes = false;
+  bool conflicts_with(const Access& other) const { return word == other.word && (writes || other.writes); }
+};
+
 struct HeldStore {
   void* word;
   std::uint64_t bits;
@@ -61,6 +68,8 @@ struct Actor {
   bool bounded = false;
   bool timed_out = false;
   std::deque<HeldStore> held;
+  Access next;            // that it stands before
+  bool is_early = false;  // stopped before `next`, with which nothing since has conflicted
 };
 
 constexpr unsigned kNobody = ~0U;
@@ -93,9 +102,11 @@ class Explorer final : public scheduler::Scheduler {
     steps_.clear();
     preemptions_ = 0;
     delays_ = 0;
+    is_repetition_ = false;
     failure_.reset();
     for (std::size_t i = 0; i < actors_.size(); ++i) {
       actors_[i].state = i < bodies.size() ? Actor::State::ready : Actor::State::ended;
+      actors_[i].is_early = false;
       if (i < bodies.size()) actors_[i].body = std::move(bodies[i]);
     }
     scheduler::install(this);
@@ -147,7 +158,13 @@ class Explorer final : public scheduler::Scheduler {
   void before_access(const void* word, AccessKind kind) override {
     if (self == kNobody) return;
     note(kind);
-    if (sharing_.meets_others(word, self, kind != AccessKind::load && kind != AccessKind::wake)) reschedule();
+    const Access access{word, kind != AccessKind::load && kind != AccessKind::wake};
+    if (sharing_.meets_others(word, self, access.writes)) {
+      actors_[self].next = access;
+      reschedule();
+      actors_[self].next = {};
+    }
+    happens(access);
     if (kind != AccessKind::load && kind != AccessKind::store) commit_held();
   }
 
@@ -157,7 +174,7 @@ class Explorer final : public scheduler::Scheduler {
     // A store buffer is a queue: what comes behind a store that is held waits with it.
     if (actor.held.empty()) {
       if (delays_ == bounds_.delays || !others_run()) return false;
-      if (choices_.choose(2) == 0) return false;
+      if (choose(2) == 0) return false;
       ++delays_;
       steps_.push_back({self, "(the store is held back)", AccessKind::store});
     }
@@ -203,6 +220,7 @@ class Explorer final : public scheduler::Scheduler {
   void unlocked(std::mutex& mutex) override {
     if (self == kNobody) return;
     commit_held();
+    happens({&mutex, true});
     for (Actor& actor : actors_) {
       if (actor.state == Actor::State::locking && actor.mutex == &mutex) actor.state = Actor::State::ready;
     }
@@ -239,7 +257,10 @@ class Explorer final : public scheduler::Scheduler {
 
   void commit_held() {
     std::deque<HeldStore>& held = actors_[self].held;
-    for (const HeldStore& store : held) store.commit(store.word, store.bits);
+    for (const HeldStore& store : held) {
+      store.commit(store.word, store.bits);
+      happens({store.word, true});
+    }
     held.clear();
   }
 
@@ -255,6 +276,14 @@ class Explorer final : public scheduler::Scheduler {
     return actor.state == Actor::State::asleep && actor.word->load(std::memory_order_seq_cst) == actor.token;
   }
 
+  void happens(const Access& access) {
+    for (unsigned i = 0; i < actors_.size(); ++i) {
+      if (i != self && actors_[i].next.conflicts_with(access)) actors_[i].is_early = false;
+    }
+  }
+
+  std::size_t choose(std::size_t count) { return is_repetition_ ? 0 : choices_.choose(count); }
+
   // Who goes on. `running` could go on itself where it is ready; to stop it then is a preemption.
   unsigned decide(unsigned running) {
     std::array<unsigned, 8> options{};
@@ -263,18 +292,27 @@ class Explorer final : public scheduler::Scheduler {
     if (may_stay) options.at(count++) = running;
     if (!may_stay || preemptions_ < bounds_.preemptions) {
       for (unsigned i = 0; i < actors_.size(); ++i) {
-        if (i != running && can_run(actors_[i])) options.at(count++) = i;
+        if (i != running && can_run(actors_[i]) && !actors_[i].is_early) options.at(count++) = i;
       }
     }
     if (count == 0) return when_nobody_can();
-    const unsigned chosen = options.at(choices_.choose(count));
-    if (may_stay && chosen != running) ++preemptions_;
+    const unsigned chosen = options.at(choose(count));
+    if (may_stay && chosen != running) {
+      ++preemptions_;
+      actors_[running].is_early = actors_[running].next.word != nullptr && actors_[running].held.empty();
+    }
     if (actors_[chosen].state == Actor::State::asleep) actors_[chosen].state = Actor::State::ready;
     return chosen;
   }
 
   // Deadlines pass only when nothing else can happen.
   unsigned when_nobody_can() {
+    for (unsigned i = 0; i < actors_.size(); ++i) {
+      if (!actors_[i].is_early || !can_run(actors_[i])) continue;
+      actors_[i].is_early = false;
+      is_repetition_ = true;
+      return i;
+    }
     bool all_ended = true;
     for (unsigned i = 0; i < actors_.size(); ++i) {
       Actor& actor = actors_[i];
@@ -309,6 +347,7 @@ class Explorer final : public scheduler::Scheduler {
   bool stopping_ = false;
   unsigned preemptions_ = 0;
   unsigned delays_ = 0;
+  bool is_repetition_ = false;  // of a schedule that is run elsewhere: to its end, without further decisions
   std::vector<Step> steps_;
   std::optional<std::string> failure_;
 };
@@ -367,8 +406,11 @@ Findings explore(const Program& program, const Bounds& bounds) {
   schedules_run = 0;
   do {
     explorer.begin_schedule();
-    const std::unique_ptr<Scene> scene = program.stage();
+    std::unique_ptr<Scene> scene = program.stage();
     explorer.run(*scene);
+    scene.reset();
+    // What one schedule retired is not collected in another, which would go a way of its own.
+    epoch::flush();
     findings.schedules = ++schedules_run;
     findings.decisions_max = std::max<std::uint64_t>(findings.decisions_max, explorer.decisions());
     if (explorer.failure()) {

@@ -12,6 +12,12 @@
 //   until
 //                the thread's next update, lock, wake, sleep or end. Loads of the thread itself see the new one.
 //
+// Schedules that differ only in the order of accesses that do not conflict are one: a thread that was stopped before an
+// access goes on only once another one has made an access that conflicts with it. Had none, the access could as well
+// have come before the stop, with as many preemptions or one less, and that schedule is run, too: it comes earlier in
+// the order of decisions, so that there is a first one of each kind, which has no such stop. This needs every word that
+// threads share to be an access, a program's own shadows among them (Shadow).
+//
 // A failed check, a broken invariant (HF_CHECK, SIGABRT), a thread that never ends and a state where all wait are
 // findings, and come with the schedule that led there. After the last two the program's threads cannot be ended: the
 // explorer reports and ends the process.

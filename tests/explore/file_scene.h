@@ -1,5 +1,5 @@
 // What the programs share: two files on one small device, with a shadow of what must hold. Only one thread runs at a
-// time and turns change at protocol accesses alone, so plain variables beside them are exact.
+// time and turns change at accesses alone, so that plain variables are exact; Shadow makes theirs known.
 #pragma once
 
 #include <array>
@@ -9,7 +9,8 @@
 
 #include "base/epoch.h"
 #include "base/mutex.h"
-#include "explorer.h"
+#include "explore/explorer.h"
+#include "explore/shadow.h"
 #include "layout/break.h"
 #include "mapping/hold.h"
 #include "mapping/mapping.h"
@@ -28,7 +29,7 @@ using Threads = std::vector<std::function<void()>>;
 class SilentOwner final : public pagemap::PageOwner {
  public:
   void last_put(Pfn /*first*/, Order /*order*/) noexcept override { ++puts; }
-  int puts = 0;
+  Shadow<int> puts;
 };
 
 class FileScene : public Scene {
@@ -178,11 +179,11 @@ class FileScene : public Scene {
   std::unique_ptr<pagemap::PageMap> map_ = pagemap::PageMap::create(PageCount(kPages), nullptr).value();
   std::unique_ptr<Mapping> file_;
   std::unique_ptr<Mapping> other_;
-  std::array<int, 8> holders_{};
-  std::array<bool, 8> freed_{};
-  std::array<bool, 8> quarantined_{};                 // held when the last file let go
-  std::array<int, 8> files_{1, 1, 1, 1, 1, 1, 1, 1};  // that have the page
-  std::array<bool, 8> gone_{};
+  std::array<Shadow<int>, 8> holders_{};
+  std::array<Shadow<bool>, 8> freed_{};
+  std::array<Shadow<bool>, 8> quarantined_{};                 // held when the last file let go
+  std::array<Shadow<int>, 8> files_{1, 1, 1, 1, 1, 1, 1, 1};  // that have the page
+  std::array<Shadow<bool>, 8> gone_{};
 
  private:
   static void clear(Mapping& file) {
