@@ -48,9 +48,12 @@ class Reader {
   }
 
   void take(const Touch& touch) {
+    HF_MARK("window.touch_read");
     std::shared_ptr<View> view = find_and_keep_view(touch.address);
-    // A window that is ending, or a part of it that was moved away: the touch shows what is there now.
-    if (view == nullptr) return faults_->wake(touch.address, kPageBytes);
+    // A window that is ending, or a part of it that was moved away: the touch shows what is there now. Or the touch was
+    // served with its neighbours, and the window there is another one, of the other service, whose descriptor this
+    // thread does not have. Test: WindowEnd.AnOldTouchMeetsAWindowOfTheOtherService.
+    if (view == nullptr || view->faults() != faults_.get()) return faults_->wake(touch.address, kPageBytes);
     {
       const View::Use use(*view);
       if (!use.granted()) return faults_->wake(touch.address, kPageBytes);

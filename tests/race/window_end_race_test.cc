@@ -134,5 +134,27 @@ TEST_F(WindowEnd, R4_TheEndOfAWindowMeetsTheZap) {
   }
 }
 
+// The service has read a touch that somebody else serves before it looks; when it does, a window of the other service
+// stands at the address. It is not its own.
+TEST_F(WindowEnd, AnOldTouchMeetsAWindowOfTheOtherService) {
+  File file = make();
+  file.pin(kAt, kPage).value();  // an entry: the service can serve it at once
+  std::optional<Window> window = file.map(0, kBytes).value();
+  if (window->faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "windows take no faults");
+  const std::byte* const place = window->data();
+  MarkStop stop("window.touch_read");
+  Task toucher([&] { return std::to_integer<char>(*const_cast<const volatile std::byte*>(place + kAt)); });
+  ASSERT_TRUE(stop.wait_until_stopped());
+  window->populate(0, kBytes).value();
+  EXPECT_EQ(toucher.get(), 'x');
+  window.reset();
+  const Window other = file.map(0, kBytes, {.faults = ServeFaults::in_thread}).value();
+  ASSERT_EQ(other.data(), place) << "the test shows nothing";
+  stop.go_on();
+  // The next touch is served by the same thread: it lives.
+  const Window third = file.map(0, kBytes).value();
+  EXPECT_EQ(std::to_integer<char>(*const_cast<const volatile std::byte*>(third.data() + kAt)), 'x');
+}
+
 }  // namespace
 }  // namespace holdfast::test
