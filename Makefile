@@ -11,13 +11,13 @@ BENCH ?=
 CTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build bench install asan tsan clang tidy format format-check clean
+.PHONY: help run test build bench install asan tsan clang tidy explore format format-check clean
 .NOTPARALLEL:
 
 help:
 	@sed -n '/^# /s/^# //p' Makefile | head -5
 	@echo "Also: $(TARGETS)"
-TARGETS := test asan tsan clang tidy format format-check clean
+TARGETS := test asan tsan clang tidy explore format format-check clean
 
 # configured(preset): configure once; afterwards the build itself notices what changed.
 configured = test -f build/$(1)/build.ninja || cmake --preset $(1) >build/$(1).log || { cat build/$(1).log; exit 1; }
@@ -67,6 +67,13 @@ format-check:
 
 clean:
 	rm -rf build
+
+# The protocol's programs under every schedule with three preemptions; "make test" bounds the longest ones by two.
+explore: | build/
+	@tools/install-packages test
+	@$(call configured,dev)
+	@cmake --build build/dev -j$(JOBS) --target explore
+	@build/dev/tests/explore --preemptions 3
 
 # Long runs exist where their programs do: tests/stress, tests/crash, tests/fuzz.
 ifneq ($(wildcard tests/stress/*.cc),)

@@ -3,22 +3,9 @@
 
 #include "base/check.h"
 #include "base/wait_queue.h"
-#include "mapping/mapping.h"
+#include "mapping/walk.h"
 
 namespace holdfast::mapping {
-
-// A walk keeps no place in the tree while the lock is dropped, only an index, and goes on with whatever covers it then.
-template <typename Visit>
-void Mapping::walk(PageRange range, Visit visit) {
-  while (!range.empty()) {
-    const MutexLock lock(tree_);
-    XArray::Cursor cursor(entries_, range);
-    for (unsigned i = 0; i < kBatch; ++i) {
-      if (!cursor.next() || !visit(cursor.index(), cursor.entry())) return;
-      range.first = cursor.behind();
-    }
-  }
-}
 
 std::optional<Entry> Mapping::first_tracking(PageRange range) {
   std::optional<Entry> found;

@@ -83,13 +83,6 @@ void Mapping::release_entry(PageIndex index, Entry entry) {
   }
 }
 
-// For walks that met a locked entry: waits until it is unlocked or gone. Ours by hand-over, it goes on to the next.
-void Mapping::pass_lock_on(PageIndex index) {
-  if (wait_for_lock(index, Deadline::never(), false) == LockWait::granted) {
-    release_entry(index, entries_.load(index).without_lock());
-  }
-}
-
 void Mapping::unlock_entry(PageIndex index, Entry entry) {
   const MutexLock lock(tree_);
   release_entry(index, entry);

@@ -248,7 +248,6 @@ class Mapping {
   void publish(PageIndex index, Entry entry) HF_REQUIRES(tree_);
   void forget(PageIndex index, Entry entry) HF_REQUIRES(tree_);
   void release_entry(PageIndex index, Entry entry) HF_REQUIRES(tree_);
-  void pass_lock_on(PageIndex index) HF_REQUIRES(tree_);
   void unlock_entry(PageIndex index, Entry entry);
   Result<Found> settle(PageIndex index, Order order, Deadline deadline) HF_REQUIRES(tree_);
   Error lock_error(LockWait outcome, PageIndex index) const;
@@ -272,20 +271,20 @@ class Mapping {
   bool goes_before(const BreakRecord& other, const BreakRecord& mine, PageRange rounded) const HF_REQUIRES(tree_);
   void set_state(std::uint64_t id, BreakState state);
   std::optional<BusyUnit> busy_count(PageIndex index, Entry entry) const;
-  // Calls visit(index, entry) for the entries of the range, in batches under the tree lock, until it says false.
+
+  // walk.h
+  // Calls visit(index, entry) for the entries of the range until it says false.
   template <typename Visit>
   void walk(PageRange range, Visit visit);
+  // Calls change(cursor) for the entries of the range, each when nobody else has it locked: it may replace or erase it.
+  template <typename Change>
+  void change_unlocked(PageRange range, Change change);
+  template <typename Change>
+  bool change_batch(PageRange& range, Change& change);
 
   // write_back.cc
   void pick_dirty(PageRange range);
   Result<std::optional<EntryLock>> lock_picked(PageRange range, Deadline deadline);
-
-  // sharing.cc
-  bool make_own_batch(PageRange& range, bool& moved);
-
-  // zap.cc
-  bool zap_batch(PageRange& range, std::optional<BusyUnit>& busy, Report report);
-  bool remove_batch(PageRange& range);
 
   void clear_marks(PageIndex index) HF_REQUIRES(tree_);
   std::optional<std::string> check_entry(PageIndex index, Entry entry) const HF_REQUIRES(tree_);

@@ -22,41 +22,24 @@
 // Tests: Sharing.TwoFilesLetGoAtOnce, Sharing.TheLastOneWaitsForPinsOfOthers.
 #include "base/check.h"
 #include "base/epoch.h"
-#include "mapping/mapping.h"
+#include "mapping/walk.h"
 
 namespace holdfast::mapping {
 
-// One holding of the tree lock. False: the range is done. As in zap_batch, what had to be waited for is looked at
-// again.
-bool Mapping::make_own_batch(PageRange& range, bool& moved) {
-  const MutexLock lock(tree_);
-  XArray::Cursor cursor(entries_, range);
-  for (unsigned i = 0; i < kBatch; ++i) {
-    if (!cursor.next()) return false;
-    const PageIndex index = cursor.index();
-    if (cursor.entry().locked()) {
-      pass_lock_on(index);
-      return true;
-    }
+void Mapping::make_own(PageRange range) {
+  bool moved = false;
+  change_unlocked(range, [&](XArray::Cursor& cursor) {
     const Entry entry = cursor.entry();
-    range.first = cursor.behind();
-    if (!entry.has_page() || !entry.shared()) continue;
+    if (!entry.has_page() || !entry.shared()) return;
     HF_DEBUG_CHECK(pages_.read(entry.pfn(), entry.order()).tracked() <= (entry.tracks() ? 1U : 0U),
                    "M1: others name page {:#x} still", entry.pfn().raw());
     // The owner and the mark before the entry: who pins it as the file's own finds both.
-    pages_.set_owner(entry.pfn(), entry.order(), owner_id_, index);
+    pages_.set_owner(entry.pfn(), entry.order(), owner_id_, cursor.index());
     moved = true;
-    if (entry.tracks() && marks_now({index, range.first})) pages_.set_break(entry.pfn(), entry.order());
+    if (entry.tracks() && marks_now({cursor.index(), cursor.behind()})) pages_.set_break(entry.pfn(), entry.order());
     HF_MARK("mapping.own.owner_set");
     cursor.replace(entry.as_own());
-  }
-  return true;
-}
-
-void Mapping::make_own(PageRange range) {
-  bool moved = false;
-  while (!range.empty() && make_own_batch(range, moved)) {
-  }
+  });
   HF_MARK("mapping.own.changed");
   // Whoever moves the owner next (quarantine) does so an epoch later: see set_owner.
   if (moved) epoch::synchronize();

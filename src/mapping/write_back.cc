@@ -57,8 +57,9 @@ Result<std::optional<EntryLock>> Mapping::lock_picked(PageRange range, Deadline 
     HF_MARK("mapping.write_back.met_lock");
     const LockWait outcome = wait_for_lock(found->index, deadline, true);
     if (outcome == LockWait::granted) {
-      // It may be another entry by now, or flushed by who had it: looked at again.
-      release_entry(found->index, entries_.load(found->index).without_lock());
+      const Entry entry = entries_.load(found->index).without_lock();
+      if (entries_.marked(found->index, EntryMark::dirty)) return std::optional(EntryLock(*this, found->index, entry));
+      release_entry(found->index, entry);  // flushed by who had it
     } else if (outcome != LockWait::retry) {
       return lock_error(outcome, found->index);
     }

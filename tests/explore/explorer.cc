@@ -17,6 +17,7 @@
 #include "base/epoch.h"
 #include "base/mark.h"
 #include "base/scheduler.h"
+#include "explore/arena.h"
 #include "explore/choices.h"
 #include "explore/sharing.h"
 
@@ -128,13 +129,17 @@ class Explorer final : public scheduler::Scheduler {
   std::size_t decisions() const { return choices_.count(); }
   const std::optional<std::string>& failure() const { return failure_; }
   void fail(const std::string& what) {
+    const arena::Outside outside;
     if (!failure_) failure_ = what;
   }
 
-  // The steps of each stretch that a thread ran, with the last mark that it passed.
+  // The steps of each stretch that a thread ran, with the marks that it passed. Of an endless schedule the beginning.
   std::string schedule() const {
+    constexpr unsigned kStretchesMax = 60;
     std::string text;
+    unsigned stretches = 0;
     for (std::size_t i = 0; i < steps_.size();) {
+      if (++stretches > kStretchesMax) return text + fmt::format("  and so on, {} steps in all\n", steps_.size());
       const unsigned who = steps_[i].who;
       std::size_t accesses = 0;
       std::string marks;
@@ -157,6 +162,7 @@ class Explorer final : public scheduler::Scheduler {
   // --- the seam ---
   void before_access(const void* word, AccessKind kind) override {
     if (self == kNobody) return;
+    const arena::Outside outside;
     note(kind);
     const Access access{word, kind != AccessKind::load && kind != AccessKind::wake};
     if (sharing_.meets_others(word, self, access.writes)) {
@@ -170,6 +176,7 @@ class Explorer final : public scheduler::Scheduler {
 
   bool hold_back(void* word, std::uint64_t bits, scheduler::CommitStore commit) override {
     if (self == kNobody) return false;
+    const arena::Outside outside;
     Actor& actor = actors_[self];
     // A store buffer is a queue: what comes behind a store that is held waits with it.
     if (actor.held.empty()) {
@@ -195,6 +202,7 @@ class Explorer final : public scheduler::Scheduler {
 
   WaitOutcome run_wait(const std::atomic<std::uint32_t>& word, std::uint32_t token, bool bounded) override {
     if (self == kNobody) return WaitOutcome::not_controlled;
+    const arena::Outside outside;
     commit_held();
     Actor& actor = actors_[self];
     actor.word = &word;
@@ -208,6 +216,7 @@ class Explorer final : public scheduler::Scheduler {
 
   bool lock(std::mutex& mutex) override {
     if (self == kNobody) return false;
+    const arena::Outside outside;
     before_access(&mutex, AccessKind::lock);
     while (!mutex.try_lock()) {
       actors_[self].mutex = &mutex;
@@ -219,6 +228,7 @@ class Explorer final : public scheduler::Scheduler {
 
   void unlocked(std::mutex& mutex) override {
     if (self == kNobody) return;
+    const arena::Outside outside;
     commit_held();
     happens({&mutex, true});
     for (Actor& actor : actors_) {
@@ -232,7 +242,10 @@ class Explorer final : public scheduler::Scheduler {
       actors_[which].turn.acquire();
       if (stopping_) return;
       self = which;
-      actors_[which].body();
+      {
+        const arena::Scope own(which + 1);
+        actors_[which].body();
+      }
       commit_held();
       self = kNobody;
       actors_[which].state = Actor::State::ended;
@@ -246,6 +259,7 @@ class Explorer final : public scheduler::Scheduler {
   }
 
   void passed(const char* name) {
+    const arena::Outside outside;
     if (self != kNobody) steps_.push_back({self, name, AccessKind::load});
   }
   void note(AccessKind kind) {
@@ -388,6 +402,11 @@ class OneProcessor {
   cpu_set_t before_{};
 };
 
+std::unique_ptr<Scene> stage(const Program& program) {
+  const arena::Scope own(0);
+  return program.stage();
+}
+
 }  // namespace
 
 void fail(const std::string& what) {
@@ -406,11 +425,12 @@ Findings explore(const Program& program, const Bounds& bounds) {
   schedules_run = 0;
   do {
     explorer.begin_schedule();
-    std::unique_ptr<Scene> scene = program.stage();
+    std::unique_ptr<Scene> scene = stage(program);
     explorer.run(*scene);
     scene.reset();
     // What one schedule retired is not collected in another, which would go a way of its own.
     epoch::flush();
+    arena::take_back();
     findings.schedules = ++schedules_run;
     findings.decisions_max = std::max<std::uint64_t>(findings.decisions_max, explorer.decisions());
     if (explorer.failure()) {

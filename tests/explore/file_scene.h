@@ -28,8 +28,12 @@ using Threads = std::vector<std::function<void()>>;
 
 class SilentOwner final : public pagemap::PageOwner {
  public:
-  void last_put(Pfn /*first*/, Order /*order*/) noexcept override { ++puts; }
+  void last_put(Pfn /*first*/, Order /*order*/) noexcept override {
+    ++puts;
+    asked = true;
+  }
   Shadow<int> puts;
+  Shadow<bool> asked;  // to look at the file again, as a worker's queue has it
 };
 
 class FileScene : public Scene {
@@ -140,6 +144,7 @@ class FileScene : public Scene {
   }
   void free_page(std::uint64_t index) {
     expect(holders_.at(index) == 0, "S1: a page is freed that somebody has pinned");
+    expect(!freed_.at(index), "a page is freed twice");
     freed_.at(index) = true;
   }
   // What truncate does, once it has the range to itself. The error of stage 1, or 0.
@@ -154,7 +159,7 @@ class FileScene : public Scene {
             const bool shared = file_->lookup(at).shared();
             const bool busy = !commit->busy(at, page_of(at.raw()), PageCount(1)).empty();
             if (shared) count_out(at.raw());
-            if (!shared && !busy) free_page(at.raw());
+            if (!shared && !busy && !gone_.at(at.raw())) free_page(at.raw());
             gone_.at(at.raw()) = true;
           }
           commit->remove_entries();
@@ -198,6 +203,11 @@ Program program(const char* name, const char* about, unsigned preemptions = 3) {
   return {name, about, [] { return std::make_unique<SceneType>(); }, preemptions};
 }
 
-const std::vector<Program>& programs();
+using Programs = std::vector<Program>;
+Programs break_programs();
+Programs removal_programs();
+Programs sharing_programs();
+Programs write_back_programs();
+const Programs& programs();
 
 }  // namespace holdfast::explore

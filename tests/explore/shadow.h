@@ -23,6 +23,13 @@ class Shadow {
   T operator++() { return add(1); }
   T operator--() { return add(-1); }
 
+  // Looks and changes in one step.
+  template <typename Change>
+  auto update(Change change) {
+    scheduler::before_access(&value_, scheduler::AccessKind::store);
+    return change(value_);
+  }
+
  private:
   T add(T value) {
     scheduler::before_access(&value_, scheduler::AccessKind::store);

@@ -266,7 +266,7 @@ TEST_F(Race, R10_LockedEntryMetByScan) {
     }
     const PinnedRun behind = pinned(512 + 3);
     EXPECT_EQ(file_->first_pinned(kWhole)->index, PageIndex(512 + 3)) << "the search stopped at a lock";
-    MarkCount met("mapping.zap.met_lock");
+    MarkCount met("mapping.walk.met_lock");
     Task zapper([&] { return file_->zap(kWhole); });
     ASSERT_TRUE(waits.wait_until(faulter ? 2 : 1));
     EXPECT_TRUE(lookup(2).zapped());
