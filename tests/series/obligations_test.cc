@@ -9,6 +9,9 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <utility>
+
+#include <holdfast/raw_device.h>
 
 #include "layout/break.h"
 #include "layout/final.h"
@@ -246,6 +249,23 @@ TEST_F(Series, P14_AUnitOf1GiBHasOneCount) {
   ASSERT_TRUE(busy) << "a pin of the unit is a pin of each page";
   EXPECT_EQ(busy->pfn, page_of(0));
   EXPECT_EQ(busy->order, kOrder1G);
+}
+
+TEST_F(Series, P15_TheRemovalOfARawDeviceWaitsForItsPins) {
+  RawDevice raw = RawDevice::open(Device::memory({.size = 4 * MiB}).value(), {.unit = PageSize::huge_2m}).value();
+  Pin held = raw.pin(2 * MiB, 2 * MiB, {.access = Access::write, .purpose = "rdma write"}).value();
+  MarkCount sleeps("layout.break.sleeps");
+  std::atomic<bool> released{false};
+  Task remover([&] {
+    const Status removed = raw.remove({.deadline = 3s});
+    return std::pair(removed ? 0 : removed.error().code(), released.load());
+  });
+  EXPECT_TRUE(sleeps.wait_until(1)) << "the removal did not wait for a pin";
+  released = true;
+  held.release();
+  EXPECT_EQ(remover.get(), std::pair(0, true));
+  const Result<Pin> late = raw.pin(0, 2 * MiB);
+  EXPECT_EQ(late ? 0 : late.error().code(), ENODEV);
 }
 
 TEST_F(Series, P16_APageThatNobodyTrackedCannotBePinned) {
