@@ -63,6 +63,7 @@ void add_bytes_cases(std::vector<Case>& cases);
 void add_truncate_cases(std::vector<Case>& cases);
 void add_window_cases(std::vector<Case>& cases);
 void add_name_cases(std::vector<Case>& cases);
+void add_sync_cases(std::vector<Case>& cases);
 void add_mount_cases(std::vector<Case>& cases);
 std::vector<Case> all_cases();
 

@@ -65,6 +65,7 @@ std::vector<Case> all_cases() {
   add_truncate_cases(cases);
   add_window_cases(cases);
   add_name_cases(cases);
+  add_sync_cases(cases);
   add_mount_cases(cases);
   return cases;
 }
