@@ -159,9 +159,9 @@ Status Device::flush(std::uint64_t device_offset, std::uint64_t length) {
   if (HF_FAULT_POINT("device.flush")) {
     return Error(EIO, name_, fmt::format("cannot write {} (fault point)", describe_bytes(length)));
   }
-  if (parts_->write_back != nullptr) {
+  if (parts_->durability != nullptr) {
     HF_TRY(check_changeable("flush"));
-    parts_->write_back->flush(device_offset, length);
+    parts_->durability->flush(device_offset, length);
   } else if (geometry_.survives_reboot && !read_only_) {
     flush_lines(at(device_offset), length);
   }
@@ -169,9 +169,9 @@ Status Device::flush(std::uint64_t device_offset, std::uint64_t length) {
 }
 
 Status Device::fence() {
-  if (parts_->write_back != nullptr) {
+  if (parts_->durability != nullptr) {
     HF_TRY(check_changeable("fence"));
-    return parts_->write_back->fence();
+    return parts_->durability->fence();
   }
   // On volatile carriers this orders stores like on persistent ones, and no more.
   drain();

@@ -21,6 +21,9 @@
 
 namespace holdfast::device {
 
+class Durability;
+class FileDescriptor;
+
 enum class Kind : std::uint8_t { memory, tmpfs_file, hugetlb_file, disk_file, devdax };
 const char* to_string(Kind kind);
 
@@ -64,6 +67,11 @@ class Device {
   // An existing regular file or /dev/dax character device. Errors name what is in the way:
   // EBUSY (the pid and its start time), ENOENT, EACCES, EINVAL (not a regular file or dax device, size 0).
   static Result<std::unique_ptr<Device>> open(const std::string& path, OpenMode mode);
+
+  // A device that is to be taken for one of `geometry`, on the memory of `file`, with its own idea of what is durable:
+  // for src/sim. ENOMEM, EINVAL.
+  static Result<std::unique_ptr<Device>> simulate(FileDescriptor file, const std::string& name,
+                                                  const Geometry& geometry, std::unique_ptr<Durability> durability);
 
   // Ends the mapping and the lock. No pin of a page of this device may be left (pagemap holds the device by a count).
   ~Device();

@@ -8,8 +8,8 @@
 #include "device/backing.h"
 #include "device/device.h"
 #include "device/device_window.h"
+#include "device/durability.h"
 #include "device/file_descriptor.h"
-#include "device/write_back.h"
 
 namespace holdfast::device {
 
@@ -19,8 +19,8 @@ struct Device::Parts {
   bool locked = false;
   std::uint32_t generation = fork_generation();  // a forked child is of another one
   std::unique_ptr<DeviceWindow> window;
-  std::unique_ptr<Backing> backing;       // none: read-only, or a carrier that is always there (/dev/dax)
-  std::unique_ptr<WriteBack> write_back;  // disk files that are written
+  std::unique_ptr<Backing> backing;        // none: read-only, or a carrier that is always there (/dev/dax)
+  std::unique_ptr<Durability> durability;  // disk files that are written, and simulated devices
 
   bool is_inherited() const { return generation != fork_generation(); }
 };

@@ -17,13 +17,15 @@
 #include "device/device_lock.h"
 #include "device/device_parts.h"
 #include "device/huge_memory.h"
+#include "device/write_back.h"
 
 namespace holdfast::device {
 
 // The last step of every way to open: window, bookkeeping, done.
 struct DeviceBuilder {
   static Result<std::unique_ptr<Device>> build(FileDescriptor file, bool locked, const std::string& name,
-                                               const Geometry& geometry, OpenMode mode) {
+                                               const Geometry& geometry, OpenMode mode,
+                                               std::unique_ptr<Durability> durability = nullptr) {
     HF_TRY(check_size(geometry, name));
     auto parts = std::make_unique<Device::Parts>();
     const int fd = file.get();
@@ -34,8 +36,9 @@ struct DeviceBuilder {
       if (geometry.kind != Kind::devdax) {
         HF_ASSIGN(parts->backing, Backing::create(fd, name, geometry));
       }
-      if (geometry.kind == Kind::disk_file) {
-        parts->write_back = std::make_unique<WriteBack>(fd, parts->window->begin(), name);
+      parts->durability = std::move(durability);
+      if (geometry.kind == Kind::disk_file && parts->durability == nullptr) {
+        parts->durability = std::make_unique<WriteBack>(fd, parts->window->begin(), name);
       }
     }
     std::unique_ptr<Device> device(new Device);
@@ -233,6 +236,11 @@ Result<std::unique_ptr<Device>> Device::open(const std::string& path, OpenMode m
   // What the file is like is asked under the lock: its creator may just have given it its size.
   HF_ASSIGN(const Geometry geometry, inspect_carrier(file.get(), path));
   return DeviceBuilder::build(std::move(file), true, path, geometry, mode);
+}
+
+Result<std::unique_ptr<Device>> Device::simulate(FileDescriptor file, const std::string& name, const Geometry& geometry,
+                                                 std::unique_ptr<Durability> durability) {
+  return DeviceBuilder::build(std::move(file), false, name, geometry, OpenMode::read_write, std::move(durability));
 }
 
 }  // namespace holdfast::device

@@ -19,18 +19,19 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "device/descriptor_identity.h"
+#include "device/durability.h"
 
 namespace holdfast::device {
 
-class WriteBack {
+class WriteBack final : public Durability {
  public:
   // The file behind `window`; both outlive this object.
   WriteBack(int fd, std::byte* window, std::string name);
 
   // Remembers the pages of the range. Never blocks on the disk.
-  void flush(std::uint64_t offset, std::uint64_t length);
+  void flush(std::uint64_t offset, std::uint64_t length) override;
   // Returns when every range flushed by this thread before is durable. Blocks on the disk. EIO: W3.
-  Status fence();
+  Status fence() override;
 
  private:
   struct Range {

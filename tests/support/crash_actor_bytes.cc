@@ -1,0 +1,274 @@
+// Bytes of files, and memory that shows them.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <span>
+
+#include "support/crash_actor.h"
+
+namespace holdfast::test {
+namespace {
+
+constexpr std::uint64_t kWordBytes = sizeof(Word);
+
+void store_word(std::byte* at, Word word) { __atomic_store_n(reinterpret_cast<Word*>(at), word, __ATOMIC_RELAXED); }
+
+Status status_of(const auto& result) { return result ? Status() : Status(result.error()); }
+
+}  // namespace
+
+CrashActor::Words CrashActor::some_words() {
+  // Whole pages mostly, anything else too.
+  const std::uint64_t first = below(kPages);
+  if (!one_in(3)) return {first * kPageWords, std::min(kPages, first + 1 + below(one_in(4) ? 32 : 5)) * kPageWords};
+  const std::uint64_t from = first * kPageWords + below(kPageWords);
+  return {from, std::min(kPages * kPageWords, from + 1 + below(2 * kPageWords))};
+}
+
+BreakOptions CrashActor::policy() { return {.on_pinned = one_in(3) ? OnPinned::fail : OnPinned::detach}; }
+
+void CrashActor::fill_buffer(std::uint32_t number, Words words, std::uint32_t generation) {
+  buffer_.clear();
+  for (std::uint64_t word = words.from; word < words.to; ++word) {
+    buffer_.push_back(Stamp{number, static_cast<std::uint32_t>(word / kPageWords), generation}.word());
+  }
+}
+
+void CrashActor::detach(std::uint32_t number, std::uint64_t first_page, std::uint64_t end_page) {
+  for (Held& each : held_) {
+    if (each.number != number) continue;
+    for (std::uint64_t page = first_page; page < end_page; ++page) {
+      if (page >= each.first && page - each.first < each.attached.size()) each.attached[page - each.first] = false;
+    }
+  }
+}
+
+std::string CrashActor::on_file() {
+  const std::optional<std::string> path = some_path(true);
+  if (!path) return create(new_path());
+  const std::uint32_t number = model_.get().now().at(*path);
+  if (!open_.contains(number)) {
+    Result<File> file = fs_->open(*path, Open::read_write);
+    if (!file) return ended("open", file.error(), {});
+    open_.emplace(number, std::move(*file));
+  }
+  File& file = open_.at(number);
+  switch (below(16)) {
+    case 0:
+    case 1:
+      return append(number, file);
+    case 2:
+    case 3:
+      return truncate(number, file);
+    case 4:
+    case 5:
+      return punch(number, file);
+    case 6:
+      return allocate(number, file);
+    case 7:
+      return show(number, file);
+    case 8:
+    case 9:
+      return pin(number, file);
+    case 10:
+    case 11:
+      return sync_file(number, file);
+    case 12:
+      open_.erase(number);  // what it left unrecorded is told now
+      return {};
+    default:
+      return write(number, file);
+  }
+}
+
+std::string CrashActor::write(std::uint32_t number, File& file) {
+  const Words words = some_words();
+  const std::uint32_t generation = ++generations_;
+  log_.add(fmt::format("write file {} words {} to {} generation {}", number, words.from, words.to, generation));
+  fill_buffer(number, words, generation);
+  model_.change([&](CrashModel& model) {
+    CrashFile& known = model.files[number];
+    known.may_become(words.from, words.to, generation);
+    if (words.to * kWordBytes > known.size()) {
+      known.may_have_size(std::max(known.size(), words.offset()), words.to * kWordBytes);
+    }
+  });
+  const Result<std::size_t> done = file.write(words.offset(), std::as_bytes(std::span(buffer_)));
+  model_.change([&](CrashModel& model) {
+    if (done) model.files[number].became(words.from, words.from + *done / kWordBytes, generation);
+    model.files[number].has_size(file.size());
+  });
+  return ended("write", status_of(done), {ENOSPC});
+}
+
+std::string CrashActor::append(std::uint32_t number, File& file) {
+  const std::uint64_t from = file.size() / kWordBytes;
+  const Words words{from, from + (one_in(2) ? kPageWords : 1 + below(3 * kPageWords))};
+  if (words.to > kPages * kPageWords) return {};
+  const std::uint32_t generation = ++generations_;
+  log_.add(fmt::format("append to file {} words {} to {} generation {}", number, words.from, words.to, generation));
+  fill_buffer(number, words, generation);
+  model_.change([&](CrashModel& model) {
+    model.files[number].may_become(words.from, words.to, generation);
+    model.files[number].may_have_size(words.offset(), words.to * kWordBytes);
+  });
+  const Result<std::uint64_t> done = file.append(std::as_bytes(std::span(buffer_)));
+  model_.change([&](CrashModel& model) {
+    if (done) model.files[number].became(words.from, words.to, generation);
+    model.files[number].has_size(file.size());
+  });
+  return ended("append", status_of(done), {ENOSPC});
+}
+
+std::string CrashActor::truncate(std::uint32_t number, File& file) {
+  const std::uint64_t before = file.size() / kWordBytes;
+  const std::uint64_t size = one_in(4) ? 0 : some_words().from;
+  const BreakOptions options = policy();
+  log_.add(fmt::format("truncate file {} to {} words, {}", number, size,
+                       options.on_pinned == OnPinned::fail ? "fail" : "detach"));
+  model_.change([&](CrashModel& model) {
+    model.files[number].may_become(size, before, 0);
+    model.files[number].may_have_size(size * kWordBytes, size * kWordBytes);
+  });
+  const Status done = file.truncate(size * kWordBytes, options);
+  if (done) {
+    model_.change([&](CrashModel& model) {
+      model.files[number].became(size, before, 0);
+      model.files[number].has_size(size * kWordBytes);
+    });
+    if (size < before) detach(number, size / kPageWords, kPages);
+  }
+  return ended("truncate", done, {ENOSPC, EBUSY});
+}
+
+std::string CrashActor::punch(std::uint32_t number, File& file) {
+  const Words words = some_words();
+  const bool zero = one_in(3);
+  const BreakOptions options = policy();
+  log_.add(fmt::format("{} file {} words {} to {}, {}", zero ? "zero" : "punch", number, words.from, words.to,
+                       options.on_pinned == OnPinned::fail ? "fail" : "detach"));
+  model_.change([&](CrashModel& model) {
+    CrashFile& known = model.files[number];
+    known.may_become(words.from, words.to, 0);
+    if (zero && words.to * kWordBytes > known.size()) known.may_have_size(known.size(), words.to * kWordBytes);
+  });
+  const Status done = zero ? file.zero_range(words.offset(), words.length(), options)
+                           : file.punch(words.offset(), words.length(), options);
+  model_.change([&](CrashModel& model) {
+    if (done) model.files[number].became(words.from, words.to, 0);
+    model.files[number].has_size(file.size());
+  });
+  if (done) detach(number, words.from / kPageWords, (words.to + kPageWords - 1) / kPageWords);
+  return ended("punch", done, {ENOSPC, EBUSY});
+}
+
+std::string CrashActor::allocate(std::uint32_t number, File& file) {
+  const Words words = some_words();
+  const bool extend = one_in(2);
+  log_.add(fmt::format("allocate file {} words {} to {}{}", number, words.from, words.to, extend ? ", extend" : ""));
+  model_.change([&](CrashModel& model) {
+    CrashFile& known = model.files[number];
+    if (extend && words.to * kWordBytes > known.size()) known.may_have_size(known.size(), words.to * kWordBytes);
+  });
+  const Status done = file.allocate(words.offset(), words.length(), extend ? Allocate::extend : Allocate::keep_size);
+  model_.change([&](CrashModel& model) { model.files[number].has_size(file.size()); });
+  return ended("allocate", done, {ENOSPC});
+}
+
+std::string CrashActor::sync_file(std::uint32_t number, File& file) {
+  const bool data = one_in(3);
+  log_.add(fmt::format("sync{} file {}", data ? " data of" : "", number));
+  const Status done = data ? file.sync_data() : file.sync();
+  if (done) {
+    model_.change([&](CrashModel& model) {
+      model.files[number].synced();
+      model.names_synced();  // one transaction has all names
+    });
+  }
+  return ended("sync", done, {});
+}
+
+std::string CrashActor::sync_all() {
+  log_.add("sync all");
+  const Status done = fs_->sync();
+  if (done) {
+    model_.change([](CrashModel& model) {
+      for (auto& [number, file] : model.files) file.synced();
+      model.names_synced();
+    });
+  }
+  return ended("sync", done, {});
+}
+
+// --- memory ---
+
+std::string CrashActor::show(std::uint32_t number, File& file) {
+  if (shown_.size() >= 3) shown_.erase(shown_.begin());
+  log_.add(fmt::format("map file {}", number));
+  Result<Window> window = file.map(0, kPages * kModelPage);
+  if (!window) return ended("map", window.error(), {});
+  shown_.push_back({std::move(*window), number});
+  return {};
+}
+
+std::string CrashActor::store() {
+  if (shown_.empty()) return {};
+  const Shown& shown = shown_[below(shown_.size())];
+  const std::uint64_t words = model_.get().files.at(shown.number).size() / kWordBytes;
+  // A store that finds no block is a bus error.
+  if (words == 0 || fs_->space().available < MiB) return {};
+  for (int i = 0; i < 4; ++i) {
+    const std::uint64_t word = below(words);
+    const std::uint32_t generation = ++generations_;
+    log_.add(fmt::format("store file {} word {} generation {}", shown.number, word, generation));
+    model_.change([&](CrashModel& model) { model.files[shown.number].may_become(word, word + 1, generation); });
+    store_word(shown.window.data() + word * kWordBytes,
+               Stamp{shown.number, static_cast<std::uint32_t>(word / kPageWords), generation}.word());
+    model_.change([&](CrashModel& model) { model.files[shown.number].became(word, word + 1, generation); });
+  }
+  return {};
+}
+
+std::string CrashActor::pin(std::uint32_t number, File& file) {
+  if (held_.size() >= 4) held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(below(held_.size())));
+  const std::uint64_t pages = (file.size() + kModelPage - 1) / kModelPage;
+  if (pages == 0) return {};
+  const std::uint64_t first = below(pages);
+  const std::uint64_t count = std::min(pages - first, 1 + below(6));
+  log_.add(fmt::format("pin file {} pages {} to {}", number, first, first + count));
+  const std::uint64_t length = std::min(count * kModelPage, file.size() - first * kModelPage);
+  Result<Pin> pin = file.pin(first * kModelPage, length, {.access = Access::write, .purpose = "a device"});
+  if (!pin) return ended("pin", pin.error(), {ENOSPC});
+  held_.push_back({std::move(*pin), number, first, std::vector<bool>(count, true)});
+  return {};
+}
+
+// Through addresses that nobody watches: into the file, or into what has left it.
+std::string CrashActor::device_stores() {
+  if (held_.empty()) return {};
+  const Held& held = held_[below(held_.size())];
+  const std::uint32_t generation = ++generations_;
+  log_.add(fmt::format("device stores through the pin of file {} from page {}, generation {}", held.number, held.first,
+                       generation));
+  std::uint64_t at = held.first * kPageWords;
+  for (const Segment& segment : held.pin.segments()) {
+    for (std::uint64_t done = 0; done + kWordBytes <= segment.length; done += kWordBytes, ++at) {
+      if (!one_in(64)) continue;
+      const std::uint64_t page = at / kPageWords;
+      const bool attached = held.attached[page - held.first];
+      if (attached) {
+        model_.change([&](CrashModel& model) { model.files[held.number].may_become(at, at + 1, generation); });
+      }
+      store_word(segment.address + done,
+                 Stamp{attached ? held.number : kForeign, static_cast<std::uint32_t>(page), generation}.word());
+      if (attached) {
+        model_.change([&](CrashModel& model) { model.files[held.number].became(at, at + 1, generation); });
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace holdfast::test
