@@ -62,10 +62,10 @@ std::string CrashActor::step() {
   switch (below(32)) {
     case 0:
     case 1:
-    case 2:
       return create(new_path());
+    case 2:
     case 3:
-      return unlink();
+      return unlink_some();
     case 4:
       return rename();
     case 5:
@@ -73,18 +73,17 @@ std::string CrashActor::step() {
     case 6:
       return one_in(3) ? remove_directory() : make_directory();
     case 7:
-      return one_in(2) ? create_many() : remove_many();
+      return many_ == 0 ? create_many() : remove_many();
     case 8:
-      return one_in(2) ? sync_all() : std::string();
+      return sync_all();
     case 9:
       wants_new_life_ = one_in(4);
       return {};
     case 10:
     case 11:
-    case 12:
       return store();
+    case 12:
     case 13:
-    case 14:
       return device_stores();
     default:
       return on_file();
@@ -174,21 +173,21 @@ std::string CrashActor::remove_many() {
   std::string wrong;
   while (wrong.empty() && many_ > 0) {
     const std::string path = many_path(--many_);
-    Names next = model_.get().now();
-    if (next.erase(path) == 0) continue;
-    log_.add("unlink " + path);
-    wrong = change_names("unlink", std::move(next), [&] { return fs_->unlink(path); });
+    if (model_.get().now().contains(path)) wrong = unlink(path);
   }
   return wrong;
 }
 
-std::string CrashActor::unlink() {
+std::string CrashActor::unlink_some() {
   const std::optional<std::string> path = some_path(true);
-  if (!path) return {};
-  log_.add("unlink " + *path);
+  return path ? unlink(*path) : std::string();
+}
+
+std::string CrashActor::unlink(const std::string& path) {
+  log_.add("unlink " + path);
   Names next = model_.get().now();
-  next.erase(*path);
-  return change_names("unlink", std::move(next), [&] { return fs_->unlink(*path); });
+  next.erase(path);
+  return change_names("unlink", std::move(next), [&] { return fs_->unlink(path); });
 }
 
 std::string CrashActor::rename() {
@@ -238,11 +237,16 @@ std::string CrashActor::make_directory() {
 
 std::string CrashActor::remove_directory() {
   const std::optional<std::string> path = some_path(false);
-  Names next = model_.get().now();
-  if (!path || std::any_of(next.begin(), next.end(), [&](const auto& each) { return lies_in(each.first, *path); })) {
-    return {};
+  if (!path) return {};
+  // With what is in it: no directory has another one.
+  const Names before = model_.get().now();
+  for (const auto& [inside, number] : before) {
+    if (!lies_in(inside, *path)) continue;
+    if (std::string wrong = unlink(inside); !wrong.empty()) return wrong;
   }
+  if (*path == "/x") many_ = 0;
   log_.add("rmdir " + *path);
+  Names next = model_.get().now();
   next.erase(*path);
   return change_names("rmdir", std::move(next), [&] { return fs_->remove_directory(*path); });
 }

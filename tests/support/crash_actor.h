@@ -49,11 +49,13 @@ class CrashActor {
   std::string fill_up(std::uint64_t leave);
 
  private:
+  // A page of a pin. What has left its file is the file's again if the power fails before the next commit.
+  enum class Attached : std::uint8_t { yes, until_commit, no };
   struct Held {
     Pin pin;
     std::uint32_t number = 0;
-    std::uint64_t first = 0;     // page
-    std::vector<bool> attached;  // pages that are the file's still
+    std::uint64_t first = 0;  // page
+    std::vector<Attached> attached;
   };
   struct Shown {
     Window window;
@@ -77,7 +79,8 @@ class CrashActor {
   std::string create(const std::string& path);
   std::string create_many();
   std::string remove_many();
-  std::string unlink();
+  std::string unlink(const std::string& path);
+  std::string unlink_some();
   std::string rename();
   std::string link();
   std::string make_directory();
@@ -88,13 +91,17 @@ class CrashActor {
 
   // --- bytes (crash_actor_bytes.cc) ---
   std::string on_file();
-  std::string write(std::uint32_t number, File& file);
+  std::string write(std::uint32_t number, File& file, Words words);
+  std::string scatter(std::uint32_t number, File& file);
   std::string append(std::uint32_t number, File& file);
-  std::string truncate(std::uint32_t number, File& file);
+  std::string churn(std::uint32_t number, File& file);
+  std::string truncate(std::uint32_t number, File& file, std::uint64_t size);
   std::string punch(std::uint32_t number, File& file);
   std::string allocate(std::uint32_t number, File& file);
-  std::string sync_file(std::uint32_t number, File& file);
+  std::string update(std::uint32_t number, File& file);
+  std::string sync_file(std::uint32_t number, File& file, bool data);
   std::string sync_all();
+  void committed();
   void fill_buffer(std::uint32_t number, Words words, std::uint32_t generation);
   BreakOptions policy();
   void detach(std::uint32_t number, std::uint64_t first_page, std::uint64_t end_page);

@@ -40,7 +40,18 @@ void CrashActor::detach(std::uint32_t number, std::uint64_t first_page, std::uin
   for (Held& each : held_) {
     if (each.number != number) continue;
     for (std::uint64_t page = first_page; page < end_page; ++page) {
-      if (page >= each.first && page - each.first < each.attached.size()) each.attached[page - each.first] = false;
+      if (page < each.first || page - each.first >= each.attached.size()) continue;
+      Attached& attached = each.attached[page - each.first];
+      if (attached == Attached::yes) attached = Attached::until_commit;
+    }
+  }
+}
+
+// What has left its file has left it for good.
+void CrashActor::committed() {
+  for (Held& each : held_) {
+    for (Attached& attached : each.attached) {
+      if (attached == Attached::until_commit) attached = Attached::no;
     }
   }
 }
@@ -55,13 +66,13 @@ std::string CrashActor::on_file() {
     open_.emplace(number, std::move(*file));
   }
   File& file = open_.at(number);
-  switch (below(16)) {
+  switch (below(20)) {
     case 0:
     case 1:
       return append(number, file);
     case 2:
     case 3:
-      return truncate(number, file);
+      return truncate(number, file, one_in(4) ? 0 : some_words().from);
     case 4:
     case 5:
       return punch(number, file);
@@ -74,17 +85,21 @@ std::string CrashActor::on_file() {
       return pin(number, file);
     case 10:
     case 11:
-      return sync_file(number, file);
+      return sync_file(number, file, one_in(2));
     case 12:
+      return update(number, file);
+    case 13:
+      if (one_in(2)) return churn(number, file);
+      return write(number, file, {0, kPages * kPageWords});
+    case 14:
       open_.erase(number);  // what it left unrecorded is told now
       return {};
     default:
-      return write(number, file);
+      return write(number, file, some_words());
   }
 }
 
-std::string CrashActor::write(std::uint32_t number, File& file) {
-  const Words words = some_words();
+std::string CrashActor::write(std::uint32_t number, File& file, Words words) {
   const std::uint32_t generation = ++generations_;
   log_.add(fmt::format("write file {} words {} to {} generation {}", number, words.from, words.to, generation));
   fill_buffer(number, words, generation);
@@ -101,6 +116,28 @@ std::string CrashActor::write(std::uint32_t number, File& file) {
     model.files[number].has_size(file.size());
   });
   return ended("write", status_of(done), {ENOSPC});
+}
+
+// Every other page, so that the extents need a block of their own.
+std::string CrashActor::scatter(std::uint32_t number, File& file) {
+  const std::uint64_t first = below(kPages / 2);
+  std::string wrong;
+  for (std::uint64_t page = first; wrong.empty() && page < first + 16; page += 2) {
+    wrong = write(number, file, {page * kPageWords, (page + 1) * kPageWords});
+  }
+  return wrong;
+}
+
+// What was a block of extents becomes one of bytes, all of it durable.
+std::string CrashActor::churn(std::uint32_t number, File& file) {
+  std::string wrong = scatter(number, file);
+  if (wrong.empty()) wrong = sync_file(number, file, one_in(2));
+  if (wrong.empty() && one_in(2)) return wrong;
+  if (wrong.empty()) wrong = truncate(number, file, 0);
+  if (wrong.empty() && one_in(2)) wrong = sync_file(number, file, false);
+  if (wrong.empty()) wrong = write(number, file, {0, kPages * kPageWords});
+  if (wrong.empty()) wrong = sync_file(number, file, one_in(2));
+  return wrong;
 }
 
 std::string CrashActor::append(std::uint32_t number, File& file) {
@@ -122,9 +159,9 @@ std::string CrashActor::append(std::uint32_t number, File& file) {
   return ended("append", status_of(done), {ENOSPC});
 }
 
-std::string CrashActor::truncate(std::uint32_t number, File& file) {
+// `size` is in words.
+std::string CrashActor::truncate(std::uint32_t number, File& file, std::uint64_t size) {
   const std::uint64_t before = file.size() / kWordBytes;
-  const std::uint64_t size = one_in(4) ? 0 : some_words().from;
   const BreakOptions options = policy();
   log_.add(fmt::format("truncate file {} to {} words, {}", number, size,
                        options.on_pinned == OnPinned::fail ? "fail" : "detach"));
@@ -177,8 +214,20 @@ std::string CrashActor::allocate(std::uint32_t number, File& file) {
   return ended("allocate", done, {ENOSPC});
 }
 
-std::string CrashActor::sync_file(std::uint32_t number, File& file) {
-  const bool data = one_in(3);
+// Writes over what is there, durably: nothing has to be committed for that.
+std::string CrashActor::update(std::uint32_t number, File& file) {
+  const std::uint64_t words = file.size() / kWordBytes;
+  if (words == 0) return {};
+  std::string wrong = sync_file(number, file, false);
+  for (int i = 0; i < 2 && wrong.empty(); ++i) {
+    const std::uint64_t word = below(words);
+    wrong = write(number, file, {word, word + 1});
+    if (wrong.empty()) wrong = sync_file(number, file, true);
+  }
+  return wrong;
+}
+
+std::string CrashActor::sync_file(std::uint32_t number, File& file, bool data) {
   log_.add(fmt::format("sync{} file {}", data ? " data of" : "", number));
   const Status done = data ? file.sync_data() : file.sync();
   if (done) {
@@ -186,6 +235,7 @@ std::string CrashActor::sync_file(std::uint32_t number, File& file) {
       model.files[number].synced();
       model.names_synced();  // one transaction has all names
     });
+    committed();
   }
   return ended("sync", done, {});
 }
@@ -198,6 +248,7 @@ std::string CrashActor::sync_all() {
       for (auto& [number, file] : model.files) file.synced();
       model.names_synced();
     });
+    committed();
   }
   return ended("sync", done, {});
 }
@@ -218,7 +269,7 @@ std::string CrashActor::store() {
   const Shown& shown = shown_[below(shown_.size())];
   const std::uint64_t words = model_.get().files.at(shown.number).size() / kWordBytes;
   // A store that finds no block is a bus error.
-  if (words == 0 || fs_->space().available < MiB) return {};
+  if (words == 0 || fs_->space().available < 128 * KiB) return {};
   for (int i = 0; i < 4; ++i) {
     const std::uint64_t word = below(words);
     const std::uint32_t generation = ++generations_;
@@ -228,7 +279,8 @@ std::string CrashActor::store() {
                Stamp{shown.number, static_cast<std::uint32_t>(word / kPageWords), generation}.word());
     model_.change([&](CrashModel& model) { model.files[shown.number].became(word, word + 1, generation); });
   }
-  return {};
+  const auto file = open_.find(shown.number);
+  return file != open_.end() && one_in(3) ? sync_file(file->first, file->second, one_in(2)) : std::string();
 }
 
 std::string CrashActor::pin(std::uint32_t number, File& file) {
@@ -241,7 +293,7 @@ std::string CrashActor::pin(std::uint32_t number, File& file) {
   const std::uint64_t length = std::min(count * kModelPage, file.size() - first * kModelPage);
   Result<Pin> pin = file.pin(first * kModelPage, length, {.access = Access::write, .purpose = "a device"});
   if (!pin) return ended("pin", pin.error(), {ENOSPC});
-  held_.push_back({std::move(*pin), number, first, std::vector<bool>(count, true)});
+  held_.push_back({std::move(*pin), number, first, std::vector<Attached>(count, Attached::yes)});
   return {};
 }
 
@@ -257,13 +309,14 @@ std::string CrashActor::device_stores() {
     for (std::uint64_t done = 0; done + kWordBytes <= segment.length; done += kWordBytes, ++at) {
       if (!one_in(64)) continue;
       const std::uint64_t page = at / kPageWords;
-      const bool attached = held.attached[page - held.first];
-      if (attached) {
+      const Attached attached = held.attached[page - held.first];
+      const bool may_show = attached != Attached::no;
+      if (may_show) {
         model_.change([&](CrashModel& model) { model.files[held.number].may_become(at, at + 1, generation); });
       }
       store_word(segment.address + done,
-                 Stamp{attached ? held.number : kForeign, static_cast<std::uint32_t>(page), generation}.word());
-      if (attached) {
+                 Stamp{may_show ? held.number : kForeign, static_cast<std::uint32_t>(page), generation}.word());
+      if (attached == Attached::yes) {
         model_.change([&](CrashModel& model) { model.files[held.number].became(at, at + 1, generation); });
       }
     }

@@ -27,7 +27,8 @@ namespace {
 
 constexpr std::uint64_t kImageBytes = 16 * MiB;
 constexpr std::uint64_t kJournalBytes = 4 * MiB;
-constexpr std::uint64_t kFreeBytes = 3 * MiB;
+// What the ballast leaves: so little that freed blocks are soon used again, or more.
+constexpr std::uint64_t kFreeBytes[] = {320 * KiB, 768 * KiB, 2 * MiB};
 constexpr std::size_t kQueueMax = 16;
 
 // One image that is to be judged.
@@ -194,7 +195,9 @@ class Run {
     Result<Filesystem> fs = mount(recorder_);
     if (!fs) return said("mount", fs.error());
     CrashActor actor(std::move(fs).value(), model_, log_, random_());
-    if (std::string wrong = actor.fill_up(kFreeBytes); !wrong.empty()) return wrong;
+    if (std::string wrong = actor.fill_up(kFreeBytes[(options_.seed + number_) % std::size(kFreeBytes)]);
+        !wrong.empty())
+      return wrong;
     watch(recorder_, "");
     for (unsigned step = 0; step < options_.steps && !over(); ++step) {
       if (std::string wrong = actor.step(); !wrong.empty()) return wrong;

@@ -1,0 +1,46 @@
+// Goal: after a power failure at any fence of a few random programs, a mount and e2fsck bring back a whole file system
+// with what was synced. Method: the crash explorer (support/crash_explorer.h) for seconds, with seeds that reach what
+// the bugs in tests/sim/bugs break: each of these changes of the sources must be noticed here. tests/crash runs it for
+// long.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <iostream>
+
+#include "support/crash_explorer.h"
+
+// What a program that is linked from an archive asks for, so that these tests are in it.
+extern "C" const int holdfast_crash;
+const int holdfast_crash = 0;
+
+namespace holdfast::test {
+namespace {
+
+void explore(CrashOptions options, unsigned seed) {
+  const char* const other = std::getenv("HOLDFAST_SEED");
+  options.seed = other == nullptr ? seed : std::strtoull(other, nullptr, 10);
+  options.read_repaired_one_in = 2;
+  const CrashOutcome outcome = explore_crashes(options);
+  std::cout << summary(outcome) << '\n';
+  EXPECT_EQ(outcome.failures, 0U) << "found with " << outcome.images_to_failure << " images\n" << outcome.report;
+  EXPECT_GT(outcome.images, 20U);
+}
+
+TEST(Crash, LinesAreRecovered) {
+  explore({.medium = sim::Medium::lines, .programs = 1, .steps = 40, .choices = {.most = 5, .exhaustive_units = 2}}, 1);
+}
+
+TEST(Crash, PagesAreRecovered) {
+  explore({.medium = sim::Medium::pages, .programs = 1, .steps = 40, .choices = {.most = 5, .exhaustive_units = 2}}, 2);
+}
+
+TEST(Crash, SectorsAreRecovered) {
+  explore({.medium = sim::Medium::pages,
+           .programs = 1,
+           .steps = 40,
+           .choices = {.most = 5, .exhaustive_units = 2, .torn = true}},
+          3);
+}
+
+}  // namespace
+}  // namespace holdfast::test
