@@ -37,6 +37,7 @@ TEST_P(Crash, WhateverIsLeftIsRecovered) {
   options.seed = from_environment("HOLDFAST_SEED", 1);
   options.programs = static_cast<unsigned>(from_environment("HOLDFAST_PROGRAMS", 1'000'000));
   options.steps = static_cast<unsigned>(from_environment("HOLDFAST_STEPS", 60));
+  options.mixes = {CrashMix::everything, CrashMix::churn, CrashMix::everything, CrashMix::updates};
   options.choices = {.most = 16, .exhaustive_units = 4, .torn = medium.torn};
   options.until =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(from_environment("HOLDFAST_SECONDS", 60) * 1000 / 4);

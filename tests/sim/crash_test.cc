@@ -26,20 +26,26 @@ void explore(CrashOptions options, unsigned seed) {
   EXPECT_GT(outcome.images, 20U);
 }
 
-TEST(Crash, LinesAreRecovered) {
-  explore({.medium = sim::Medium::lines, .programs = 1, .steps = 40, .choices = {.most = 5, .exhaustive_units = 2}}, 1);
-}
+const sim::ChoiceLimits kFew{.most = 5, .exhaustive_units = 2};
 
-TEST(Crash, PagesAreRecovered) {
-  explore({.medium = sim::Medium::pages, .programs = 1, .steps = 40, .choices = {.most = 5, .exhaustive_units = 2}}, 2);
-}
+TEST(Crash, LinesAreRecovered) { explore({.medium = sim::Medium::lines, .steps = 30, .choices = kFew}, 1); }
+
+TEST(Crash, PagesAreRecovered) { explore({.medium = sim::Medium::pages, .steps = 40, .choices = kFew}, 1); }
 
 TEST(Crash, SectorsAreRecovered) {
   explore({.medium = sim::Medium::pages,
-           .programs = 1,
-           .steps = 40,
+           .pools = {CrashPool::groups},
+           .steps = 20,
            .choices = {.most = 5, .exhaustive_units = 2, .torn = true}},
           3);
+}
+
+TEST(Crash, BlocksThatWereMetadataAreRecovered) {
+  explore({.medium = sim::Medium::pages, .mixes = {CrashMix::churn}, .steps = 12, .choices = kFew}, 3);
+}
+
+TEST(Crash, UpdatesInPlaceAreRecovered) {
+  explore({.medium = sim::Medium::lines, .mixes = {CrashMix::updates}, .steps = 12, .choices = kFew}, 1);
 }
 
 }  // namespace

@@ -30,8 +30,8 @@ std::string CrashLog::text() const {
   return text;
 }
 
-CrashActor::CrashActor(Filesystem fs, SharedModel& model, CrashLog& log, std::uint64_t seed)
-    : fs_(std::move(fs)), model_(model), log_(log), random_(seed) {}
+CrashActor::CrashActor(Filesystem fs, SharedModel& model, CrashLog& log, CrashMix mix, std::uint64_t seed)
+    : fs_(std::move(fs)), model_(model), log_(log), mix_(mix), random_(seed) {}
 
 std::string CrashActor::ended(const char* what, const Status& status, std::initializer_list<int> may_say) {
   if (status) return {};

@@ -31,12 +31,19 @@ class CrashLog {
   std::vector<std::string> lines_;
 };
 
+// What a program does most. Everything else comes, too.
+enum class CrashMix : std::uint8_t {
+  everything,
+  churn,    // blocks of extents that become blocks of bytes
+  updates,  // bytes written over in place and synced, with nothing to commit
+};
+
 class CrashActor {
  public:
   static constexpr std::uint64_t kPages = 64;          // the largest file
   static constexpr std::uint32_t kForeign = 0xFFFFFF;  // the file number in words that no file is ever to show
 
-  CrashActor(Filesystem fs, SharedModel& model, CrashLog& log, std::uint64_t seed);
+  CrashActor(Filesystem fs, SharedModel& model, CrashLog& log, CrashMix mix, std::uint64_t seed);
 
   // Empty, or what an operation said that it must not say.
   std::string step();
@@ -101,12 +108,12 @@ class CrashActor {
   std::string update(std::uint32_t number, File& file);
   std::string sync_file(std::uint32_t number, File& file, bool data);
   std::string sync_all();
-  void committed();
   void fill_buffer(std::uint32_t number, Words words, std::uint32_t generation);
   BreakOptions policy();
-  void detach(std::uint32_t number, std::uint64_t first_page, std::uint64_t end_page);
 
-  // --- memory ---
+  // --- memory (crash_actor_memory.cc) ---
+  void detach(std::uint32_t number, std::uint64_t first_page, std::uint64_t end_page);
+  void committed();
   std::string show(std::uint32_t number, File& file);
   std::string store();
   std::string pin(std::uint32_t number, File& file);
@@ -115,6 +122,7 @@ class CrashActor {
   std::optional<Filesystem> fs_;
   SharedModel& model_;
   CrashLog& log_;
+  const CrashMix mix_;
   std::mt19937_64 random_;
   std::map<std::uint32_t, File> open_;  // by number
   std::vector<Held> held_;

@@ -194,7 +194,8 @@ class Run {
   std::string work() {
     Result<Filesystem> fs = mount(recorder_);
     if (!fs) return said("mount", fs.error());
-    CrashActor actor(std::move(fs).value(), model_, log_, random_());
+    CrashActor actor(std::move(fs).value(), model_, log_, options_.mixes.at(number_ % options_.mixes.size()),
+                     random_());
     if (std::string wrong = actor.fill_up(kFreeBytes[(options_.seed + number_) % std::size(kFreeBytes)]);
         !wrong.empty())
       return wrong;
@@ -215,13 +216,14 @@ class Run {
 
   void watch(sim::Recorder& recorder, const std::string& what) {
     recorder.watch([this, what](const sim::Cut& cut) {
-      ++outcome_.fences;
       judge(cut, fmt::format("program {}{}, fence {}", number_, what, cut.number));
     });
   }
 
-  // In whatever thread makes the fence, one at a time.
+  // In whatever thread makes the fence.
   void judge(const sim::Cut& cut, const std::string& where) {
+    const std::lock_guard lock(judging_);
+    ++outcome_.fences;
     const std::shared_ptr<const CrashModel> model = model_.copy();
     const auto shared = std::make_shared<const sim::Cut>(cut);
     if (cut.units.size() <= options_.choices.exhaustive_units) ++outcome_.exhaustive;
@@ -256,6 +258,7 @@ class Run {
   CrashOutcome& outcome_;
   Court& court_;
   const std::uint64_t number_;
+  std::mutex judging_;  // random_, last_ and the outcome's fences, while the recorder is watched
   std::mt19937_64 random_;
   sim::Recorder recorder_;
   SharedModel model_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "sim/recorder.h"
+#include "support/crash_actor.h"
 
 namespace holdfast::test {
 
@@ -21,6 +22,7 @@ struct CrashOptions {
   sim::Medium medium = sim::Medium::lines;
   std::uint64_t seed = 1;
   std::vector<CrashPool> pools = {CrashPool::ours, CrashPool::groups, CrashPool::orphan_file};  // in turn
+  std::vector<CrashMix> mixes = {CrashMix::everything};                                         // in turn
   unsigned programs = 1;  // at most; program i has a seed of its own, made of seed and i
   unsigned steps = 60;    // operations of each
   sim::ChoiceLimits choices;
