@@ -2,14 +2,15 @@
 // synced, and of everything else what was there before or what was written, never another file's bytes. Method: random
 // programs on a recording device (sim/recorder.h); at each fence the image is cut into what the medium may hold
 // (sim/cut.h), and each cut is recovered twice and compared with a model (support/crash_judge.h). For HOLDFAST_SECONDS
-// (60) in all; HOLDFAST_SEED repeats the programs, and HOLDFAST_STEPS (60) is their length. A failure prints the
-// program.
+// (60) in all; HOLDFAST_SEED repeats the programs, HOLDFAST_FIRST and HOLDFAST_PROGRAMS some of them, and
+// HOLDFAST_STEPS (60) is their length. A failure prints its program, and HOLDFAST_KEEP is a path for its image.
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ostream>
 #include <string>
 
 #include "support/crash_explorer.h"
@@ -26,6 +27,7 @@ struct Medium {
   const char* name;
   sim::Medium medium;
   bool torn;
+  friend void PrintTo(const Medium& medium, std::ostream* out) { *out << medium.name; }
 };
 
 class Crash : public ::testing::TestWithParam<Medium> {};
@@ -35,6 +37,7 @@ TEST_P(Crash, WhateverIsLeftIsRecovered) {
   CrashOptions options;
   options.medium = medium.medium;
   options.seed = from_environment("HOLDFAST_SEED", 1);
+  options.first = static_cast<unsigned>(from_environment("HOLDFAST_FIRST", 0));
   options.programs = static_cast<unsigned>(from_environment("HOLDFAST_PROGRAMS", 1'000'000));
   options.steps = static_cast<unsigned>(from_environment("HOLDFAST_STEPS", 60));
   options.mixes = {CrashMix::everything, CrashMix::churn, CrashMix::everything, CrashMix::updates};

@@ -273,9 +273,13 @@ CrashOutcome explore_crashes(const CrashOptions& options) {
   {
     Court court(options, outcome);
     while (outcome.programs < options.programs && !court.failed() && std::chrono::steady_clock::now() < options.until) {
-      Run run(options, outcome, court, outcome.programs++);
+      const std::uint64_t number = options.first + outcome.programs++;
+      Run run(options, outcome, court, number);
       if (const std::string wrong = run.go(); !wrong.empty()) court.fail(wrong);
-      if (court.failed()) outcome.report += fmt::format("seed {}, the program:\n{}", options.seed, run.log());
+      if (court.failed()) {
+        outcome.report += fmt::format("HOLDFAST_SEED={} HOLDFAST_FIRST={} HOLDFAST_PROGRAMS=1 repeats the program:\n{}",
+                                      options.seed, number, run.log());
+      }
     }
   }
   return outcome;

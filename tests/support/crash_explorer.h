@@ -23,7 +23,8 @@ struct CrashOptions {
   std::uint64_t seed = 1;
   std::vector<CrashPool> pools = {CrashPool::ours, CrashPool::groups, CrashPool::orphan_file};  // in turn
   std::vector<CrashMix> mixes = {CrashMix::everything};                                         // in turn
-  unsigned programs = 1;  // at most; program i has a seed of its own, made of seed and i
+  unsigned first = 0;     // number of the first program; each has a seed of its own, made of seed and number
+  unsigned programs = 1;  // at most
   unsigned steps = 60;    // operations of each
   sim::ChoiceLimits choices;
   unsigned read_repaired_one_in = 1;  // of how many images that e2fsck repaired one is read, too
