@@ -14,9 +14,9 @@ function(holdfast_add_crash name)
   target_link_options(${name} PRIVATE LINKER:--undefined=holdfast_crash)
 endfunction()
 
-# What finds a bug says so, and with how many images.
+# What finds a bug says so, and with how many images. Not called crash_*, as programs are that run for long (tools/run-long).
 function(holdfast_add_crash_test test program word)
   add_test(NAME ${test} COMMAND ${program} "--gtest_filter=Crash.${word}")
   set_tests_properties(${test} PROPERTIES TIMEOUT 120 LABELS crash PASS_REGULAR_EXPRESSION "found with [0-9]+ images")
 endfunction()
-holdfast_add_seeded_bugs("${CMAKE_CURRENT_SOURCE_DIR}/sim/bugs" crash holdfast_add_crash)
+holdfast_add_seeded_bugs("${CMAKE_CURRENT_SOURCE_DIR}/sim/bugs" sim holdfast_add_crash)
