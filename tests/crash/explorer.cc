@@ -3,7 +3,7 @@
 // programs on a recording device (sim/recorder.h); at each fence the image is cut into what the medium may hold
 // (sim/cut.h), and each cut is recovered twice and compared with a model (support/crash_judge.h). For HOLDFAST_SECONDS
 // (60) in all; HOLDFAST_SEED repeats the programs, HOLDFAST_FIRST and HOLDFAST_PROGRAMS some of them, and
-// HOLDFAST_STEPS (60) is their length. A failure prints its program, and HOLDFAST_KEEP is a path for its image.
+// HOLDFAST_STEPS (40) is their length. A failure prints its program, and HOLDFAST_KEEP is a path for its image.
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
@@ -39,9 +39,9 @@ TEST_P(Crash, WhateverIsLeftIsRecovered) {
   options.seed = from_environment("HOLDFAST_SEED", 1);
   options.first = static_cast<unsigned>(from_environment("HOLDFAST_FIRST", 0));
   options.programs = static_cast<unsigned>(from_environment("HOLDFAST_PROGRAMS", 1'000'000));
-  options.steps = static_cast<unsigned>(from_environment("HOLDFAST_STEPS", 60));
+  options.steps = static_cast<unsigned>(from_environment("HOLDFAST_STEPS", 40));
   options.mixes = {CrashMix::everything, CrashMix::churn, CrashMix::everything, CrashMix::updates};
-  options.choices = {.most = 16, .exhaustive_units = 4, .torn = medium.torn};
+  options.choices = {.most = 12, .exhaustive_units = 3, .torn = medium.torn};
   options.until =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(from_environment("HOLDFAST_SECONDS", 60) * 1000 / 4);
   const char* const keep = std::getenv("HOLDFAST_KEEP");
