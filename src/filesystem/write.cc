@@ -35,29 +35,48 @@ mapping::Hold hold_pages(Inode& inode, PageRange range) {
   }
 }
 
-// The bytes at the front of [offset, offset + length) that lie in written blocks below the end of the file.
-Result<std::size_t> write_in_place(Inode& inode, std::uint64_t offset, UserBytes& from, std::size_t at,
-                                   std::size_t length) {
-  const mapping::Hold hold = hold_pages(inode, pages_touched(offset, length));
-  HF_MARK("write.held");
+struct Stored {
+  std::size_t done = 0;
+  bool failed = false;  // the memory cannot be written
+};
+
+// What one hold keeps.
+Stored store_held(const Inode& inode, std::uint64_t offset, UserBytes& from, std::size_t at, std::size_t length) {
+  Stored stored;
   // acquire: partner is the store in grow_to and take_out. Inside the hold the size does not fall below our pages.
   const std::uint64_t size = inode.size.load(std::memory_order_acquire);
-  std::size_t done = 0;
-  while (done < length && offset + done < size) {
-    const PageIndex page = page_holding(offset + done);
-    const std::uint64_t inside = offset + done - page.bytes();
+  while (stored.done < length && offset + stored.done < size) {
+    const std::uint64_t begin = offset + stored.done;
+    const PageIndex page = page_holding(begin);
+    const std::uint64_t inside = begin - page.bytes();
     const Found found = inode.extents.find(page);
     if (found.kind != Found::Kind::written) break;
+    HF_MARK("write.found");
     const std::uint64_t part =
-        std::min({found.count.bytes() - inside, std::uint64_t{length - done}, size - (offset + done)});
-    if (!from.store(at + done, inode.core.device().at(found.pfn) + inside, part)) {
-      if (done == 0) return cannot_store(inode, offset);
+        std::min({found.count.bytes() - inside, std::uint64_t{length - stored.done}, size - begin});
+    if (!from.store(at + stored.done, inode.core.device().at(found.pfn) + inside, part)) {
+      stored.failed = true;
       break;
     }
-    done += part;
+    stored.done += part;
   }
-  if (done > 0) note_write(inode);
-  return done;
+  return stored;
+}
+
+// The bytes at the front of [offset, offset + length) that lie in written blocks below the end of the file.
+//
+// Either/or with a detach that does not wait for us: it marks the hold as overrun before it copies or moves a block,
+// and we end the hold by an exchange after our stores. Either it finds the hold gone, and our bytes with it, or we find
+// the mark, and the bytes count as not written. Test: Overrun.AWriteInPlaceIsNotLost.
+Result<std::size_t> write_in_place(Inode& inode, std::uint64_t offset, UserBytes& from, std::size_t at,
+                                   std::size_t length) {
+  mapping::Hold hold = hold_pages(inode, pages_touched(offset, length));
+  HF_MARK("write.held");
+  const Stored stored = store_held(inode, offset, from, at, length);
+  if (hold.end()) return std::size_t{0};
+  if (stored.failed && stored.done == 0) return cannot_store(inode, offset);
+  if (stored.done > 0) note_write(inode);
+  return stored.done;
 }
 
 // One write to pages that are not there yet, or not all; see write.h.

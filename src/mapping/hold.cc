@@ -118,11 +118,12 @@ HoldSlot& Hold::publish(const Mapping& mapping, PageRange range) {
   __builtin_unreachable();
 }
 
-void Hold::leave(HoldSlot& slot) {
+bool Hold::leave(HoldSlot& slot) {
   // seq_cst: releases what was done under the hold, and either finds the question or lets the asker find 0.
   const std::uint64_t word = slot.word.exchange(0, std::memory_order_seq_cst);
   HF_MARK("mapping.hold.left");
   if ((word & HoldSlot::kAsked) != 0) wake(hold_ended_key());
+  return (word & HoldSlot::kOverrun) != 0;
 }
 
 std::optional<Hold> Hold::try_enter(Mapping& mapping, PageRange range) {
@@ -131,7 +132,7 @@ std::optional<Hold> Hold::try_enter(Mapping& mapping, PageRange range) {
   // seq_cst: partner is the increment in close_gate.
   if (mapping.closed_gates_.load(std::memory_order_seq_cst) == 0) return Hold(slot);
   if (!mapping.gate_closed(range) || HoldTables::this_thread_holds(mapping, range, &slot)) return Hold(slot);
-  leave(slot);
+  static_cast<void>(leave(slot));
   return std::nullopt;
 }
 
@@ -142,6 +143,12 @@ std::optional<Hold> Hold::enter(Mapping& mapping, PageRange range, Deadline dead
     const ParkOutcome outcome = wait_until(mapping.break_key(), deadline, [&] { return !mapping.gate_closed(range); });
     if (outcome != ParkOutcome::unparked) return std::nullopt;
   }
+}
+
+bool Hold::end() {
+  HoldSlot& slot = *slot_;
+  slot_ = nullptr;
+  return leave(slot);
 }
 
 bool Hold::overrun() const {

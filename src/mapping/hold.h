@@ -13,7 +13,9 @@
 //
 // A hold that outlasts the patience of a break by `detach` is *overrun*: the range leaves the file under it. What it
 // copies goes to blocks that stay in quarantine until it ends; it may insert nothing any more (Mapping::insert says
-// EAGAIN), and translations that it installs it must take back: install, then ask overrun(), then end.
+// EAGAIN), and translations that it installs it must take back: install, then ask overrun(), then end. Who stored bytes
+// that are to be the file's asks end(): only the exchange that ends the hold is sure to answer for all of the stores. A
+// load behind them might pass them by, and the break copies the old bytes meanwhile.
 #pragma once
 
 #include <cstdint>
@@ -58,16 +60,19 @@ class Hold {
   Hold& operator=(Hold&&) = delete;
   // May run on another thread than enter. Never waits.
   ~Hold() {
-    if (slot_ != nullptr) leave(*slot_);
+    if (slot_ != nullptr) static_cast<void>(leave(*slot_));
   }
 
+  // Ends it before its object. True: it was overrun, so what was stored under it may not be in the file, and what was
+  // read may be of before the cut.
+  [[nodiscard]] bool end();
   // Whether a detaching break took the range out of the file meanwhile.
   bool overrun() const;
 
  private:
   explicit Hold(HoldSlot& slot) : slot_(&slot) {}
   static HoldSlot& publish(const Mapping& mapping, PageRange range);
-  static void leave(HoldSlot& slot);
+  static bool leave(HoldSlot& slot);
 
   HoldSlot* slot_;
 };
