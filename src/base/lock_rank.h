@@ -14,6 +14,7 @@
 // | tree            | one mapping's tree of entries                        | wait, allocate from the device           |
 // | extent_cache    | one inode's cached extents                           | wait                                     |
 // | pin_table       | the list of threads' slot tables                     | wait                                     |
+// | inode_table     | inodes by number, their references and states        | wait, ask the format                     |
 // | quarantine      | what is out of a file and not yet reusable           | wait                                     |
 // | wait_bucket     | waiters hashed to one bucket                         | anything but list work                   |
 // | epoch           | retired memory                                       | anything but list work                   |
@@ -37,6 +38,7 @@ enum class LockRank : std::uint8_t {
   tree,
   extent_cache,
   pin_table,
+  inode_table,
   quarantine,
   wait_bucket,
   epoch,

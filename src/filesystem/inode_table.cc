@@ -21,7 +21,7 @@ struct InodeTable::Parts {
   explicit Parts(Core& core_in) : core(core_in) {}
 
   Core& core;
-  mutable Mutex mutex{LockRank::leaf};
+  mutable Mutex mutex{LockRank::inode_table};
   std::unordered_map<std::uint32_t, std::unique_ptr<Inode>> inodes HF_GUARDED_BY(mutex);
   // Grows whenever an object leaves the table: attributes that were read from the format before may be old then.
   std::uint64_t departures HF_GUARDED_BY(mutex) = 0;
@@ -126,6 +126,7 @@ void InodeTable::set_unused(Inode& inode, bool unused) {
 
 void InodeTable::released(Inode& inode) noexcept {
   Parts& parts = *parts_;
+  Core& core = parts.core;
   bool evict = false;
   bool crowded = false;
   {
@@ -133,18 +134,23 @@ void InodeTable::released(Inode& inode) noexcept {
     // acquire: partner is the release in InodeRef::drop.
     if (inode.references_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     if (inode.orphan_) {
+      // All that needs the inode, and its record in the quarantine, comes inside of the mutex: its hook may be queued
+      // already, by a last put, and whoever serves that ends the inode as soon as he sees that it is being evicted.
+      // Test: Evicting.TheWorkerIsThereBeforeTheLastReferenceHasAskedForIt.
+      HF_TRACE1(evict, raw(inode.number));
       evict = inode.evicting_ = true;
+      core.quarantine().begin(inode);
+      core.worker().queue(*inode.release_hook);
     } else if (!inode.dropping_) {
       set_unused(inode, true);
       crowded = parts.unused > kUnusedMax;
     }
   }
   if (evict) {
-    HF_TRACE1(evict, raw(inode.number));
-    parts.core.quarantine().begin(inode);
-    parts.core.worker().request(*inode.release_hook);
+    HF_MARK("inode_table.evicts");
+    static_cast<void>(core.worker().start());
   }
-  if (crowded) parts.core.worker().request_trim();
+  if (crowded) core.worker().request_trim();
 }
 
 void InodeTable::mark_orphan(Inode& inode) {

@@ -1,8 +1,8 @@
 // number -> Inode. At most one Inode object per number at a time, evicting ones included: a number is free for reuse
 // only when its eviction is over. Unreferenced live inodes are kept up to a limit and dropped oldest first.
 //
-// Locking: the table's mutex (rank leaf) guards the map, the states of its inodes and the step of a reference count to
-// 0. The object of an inode ends only in finish_eviction and drop_unused, which run under the worker's turn.
+// Locking: the table's mutex (rank inode_table) guards the map, the states of its inodes and the step of a reference
+// count to 0. The object of an inode ends only in finish_eviction and drop_unused, which run under the worker's turn.
 #pragma once
 
 #include <functional>

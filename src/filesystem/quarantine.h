@@ -6,8 +6,8 @@
 //
 // An inode is in here from the moment its eviction begins, or its first pages are moved to it, until it has no blocks.
 //
-// Locking: rank quarantine. The holding inode's own lock is taken after that of the inode whose pages it gets; nobody
-// takes another inode's lock after it.
+// Locking: rank quarantine, taken inside of the inode table's mutex, which nobody takes after it. The holding inode's
+// own lock is taken after that of the inode whose pages it gets; nobody takes another inode's lock after it.
 #pragma once
 
 #include <cstdint>
