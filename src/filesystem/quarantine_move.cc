@@ -47,8 +47,12 @@ Result<std::optional<Extent>> cluster_at(Inode& inode, PageRange cluster) HF_REQ
 
 }  // namespace
 
+// One look at all of the holding inode, whatever came of this: pins that went meanwhile told nobody who knew, and what
+// failed on its way may have left an inode without pages, or copies that nobody uses.
 QuarantineMove::~QuarantineMove() {
-  if (locked_) holding_->lock.unlock();
+  if (!locked_) return;
+  holding_->lock.unlock();
+  inode_.core.worker().request(*holding_->release_hook);
 }
 
 Status QuarantineMove::find(PageRange leaving, const std::array<Bytes, 2>& edges) {
@@ -175,7 +179,6 @@ Result<std::unique_ptr<Handle>> QuarantineMove::move() {
       const Status undone = format.move(*handle, each->to, back, each->from, each->range.first);
       if (!undone) core.note_failure(undone.error());
     }
-    core.worker().request(*holding_->release_hook);
     return std::move(status).error();
   }
   for (std::size_t i = 0; i < copies_.size(); ++i) {
@@ -248,8 +251,6 @@ void QuarantineMove::hand_over() {
     }
   }
   HF_MARK("quarantine.handed_over");
-  // Pins that went meanwhile told nobody who knew: one look at all of it.
-  inode_.core.worker().request(*holding_->release_hook);
 }
 
 Status track_pinned(Inode& inode, const layout::Commit& commit, PageRange left) {

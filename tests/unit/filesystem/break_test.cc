@@ -224,7 +224,8 @@ TEST_F(Breaks, DetachPunchesAndZeroesUnderPins) {
 }
 
 TEST_F(Breaks, DetachThatCannotKeepTheBlocksHasChangedNothing) {
-  for (const char* const fails : {"quarantine.inode", "format.create_inode", "quarantine.move", "format.move"}) {
+  for (const char* const fails :
+       {"quarantine.inode", "format.create_inode", "format.allocate", "quarantine.move", "format.move"}) {
     for (unsigned countdown = 1; countdown <= 3; ++countdown) {
       SCOPED_TRACE(fmt::format("{} {}", fails, countdown));
       start();
@@ -241,6 +242,7 @@ TEST_F(Breaks, DetachThatCannotKeepTheBlocksHasChangedNothing) {
       EXPECT_EQ(read(file, 0, 64 * KiB), pattern(64 * KiB, 1));
       settle();
       EXPECT_EQ(free_pages(), all_free_ - 16);
+      EXPECT_TRUE(core_->quarantine().empty()) << "an inode without pages is in the way of unmount";
     }
   }
 }
