@@ -39,9 +39,10 @@ Result<bool> commit_zero(Inode& inode, layout::Break& broken, std::uint64_t offs
       inode.removals.fetch_add(1, std::memory_order_release);  // W3
       HF_TRY(detached.move());
       commit->remove_entries();
-      HF_TRY(track_pinned(inode, *commit, {}));
+      Status tracked = track_pinned(inode, *commit, {});
       detached.hand_over();
       refresh_windows(inode, commit->range());
+      if (!tracked) return std::move(tracked).error();
     }
   }
   HF_TRY(zero_bytes(inode, offset, end));

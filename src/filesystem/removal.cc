@@ -130,6 +130,16 @@ Status zero_what_stays(Inode& inode, const Plan& plan, const std::vector<Extent>
   return {};
 }
 
+// The blocks are out of the file, or some of them: its entries go.
+Status let_go(Inode& inode, layout::Commit& commit, QuarantineMove& detached, PageRange left, OnPinned on_pinned)
+    HF_REQUIRES(inode.lock) {
+  commit.remove_entries();
+  Status tracked;
+  if (on_pinned == OnPinned::detach) tracked = track_pinned(inode, commit, left);
+  detached.hand_over();
+  return tracked;
+}
+
 // No window shows anything of plan.whole.
 Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnPinned on_pinned,
                      std::optional<std::uint64_t> new_size) HF_REQUIRES(inode.lock) {
@@ -159,6 +169,8 @@ Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnP
       !removed) {
     inode.attributes.size = old_size;
     inode.extents.forget();
+    // What is pinned has left the file all the same.
+    if (!detached.empty()) static_cast<void>(let_go(inode, commit, detached, plan.whole, on_pinned));
     return removed;
   }
   HF_MARK("removal.blocks_are_out");
@@ -176,9 +188,7 @@ Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnP
   }
   // The blocks are gone: memory that cannot be zeroed is said, but leaves nothing of this undone.
   Status zeroed = zero_what_stays(inode, plan, staying);
-  commit.remove_entries();
-  if (on_pinned == OnPinned::detach) HF_TRY(track_pinned(inode, commit, plan.whole));
-  detached.hand_over();
+  HF_TRY(let_go(inode, commit, detached, plan.whole, on_pinned));
   return zeroed;
 }
 

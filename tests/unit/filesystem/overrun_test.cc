@@ -3,6 +3,7 @@
 #include <functional>
 #include <string>
 
+#include "base/fault_point.h"
 #include "filesystem/fallocate.h"
 #include "support/mark_stop.h"
 #include "support/memory_pool.h"
@@ -80,6 +81,41 @@ TEST_F(Overrun, AStoreInPlaceIsNotLost) {
     found.go_on();
     EXPECT_EQ(storing.get(), fresh.size());
     EXPECT_EQ(read(file, 8192 + 500, fresh.size()), fresh);
+  }
+}
+
+// A detach of half a pinned unit, under a copy into a page that leaves. What goes wrong after the blocks went to
+// quarantine must not make them free under the copy.
+TEST_F(Overrun, BlocksStayWithTheCopyWhateverFailsAfterTheyLeft) {
+  const auto shrink = [](const FilePtr& file) { return truncate(file, 3 * MiB, OnPinned::detach); };
+  const auto zero = [](const FilePtr& file) {
+    return filesystem::zero_range(*file->inode, 3 * MiB, MiB, OnPinned::detach, Deadline::never());
+  };
+  const std::vector<std::pair<std::string, std::function<Status(const FilePtr&)>>> failures{
+      {"mapping.node", shrink}, {"removal.step", shrink}, {"mapping.node", zero}};
+  for (const auto& [fails, run] : failures) {
+    SCOPED_TRACE(fails);
+    start();
+    const FilePtr file = open("/a");
+    write(file, 0, pattern(4 * MiB, 1));
+    Pin unit = pin(file, 2 * MiB, 4096);
+    ASSERT_EQ(file->inode->mapping.lookup(PageIndex(512)).order(), kOrder2M);
+    const Bytes fresh = pattern(1000, 2);
+    MarkStop found("write.found");
+    Task writing([&] { return write(file, 3 * MiB + 8192, fresh); });
+    ASSERT_TRUE(found.wait_until_stopped());
+    fault_point::arm(fails, 1);
+    EXPECT_FALSE(run(file));
+    fault_point::disarm_all();
+    unit.release();
+    settle();
+    EXPECT_EQ(core_->quarantine().bytes(), MiB) << "the copy lasts";
+    found.go_on();
+    EXPECT_EQ(writing.get(), fresh.size());
+    settle_after_copy();
+    EXPECT_TRUE(core_->quarantine().empty());
+    EXPECT_EQ(read(file, 3 * MiB + 8192, fresh.size()), fresh);
+    EXPECT_EQ(read(file, 0, 3 * MiB), pattern(3 * MiB, 1));
   }
 }
 
