@@ -1,5 +1,7 @@
 #include "mapping/hold.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
 #include <mutex>
@@ -25,6 +27,18 @@ Atomic<Table*> all_tables;  // pushed to, never popped from
 
 constinit thread_local Table* own_table = nullptr;
 
+pthread_key_t thread_end_key;
+
+// A hold that was moved to another thread may outlive this one; its slot stays busy in the table and is passed over.
+//
+// A key's destructor runs after those of thread_local objects, which may still copy; and again, with a table of its
+// own, if one of another key did. Test: HoldTest.AnObjectThatEndsWithItsThreadMayStillHold.
+void give_back(void* value) {
+  own_table = nullptr;
+  // release: partner is the acquire in adopt_table.
+  static_cast<Table*>(value)->taken.store(false, std::memory_order_release);
+}
+
 // In a forked child only the calling thread exists; the holds of the others will never end.
 void forget_other_threads() {
   for (Table* table = all_tables.load(std::memory_order_relaxed); table != nullptr; table = table->next) {
@@ -36,7 +50,11 @@ void forget_other_threads() {
 
 Table* adopt_table() {
   static std::once_flag registered;
-  std::call_once(registered, [] { on_fork_in_child(forget_other_threads); });
+  std::call_once(registered, [] {
+    const int failure = pthread_key_create(&thread_end_key, give_back);
+    HF_CHECK(failure == 0, "no thread-specific key for holds (errno {})", failure);
+    on_fork_in_child(forget_other_threads);
+  });
   // acquire: partner is the release in push.
   for (Table* table = all_tables.load(std::memory_order_acquire); table != nullptr; table = table->next) {
     // acquire: partner is the release in give_back.
@@ -52,19 +70,10 @@ Table* adopt_table() {
   return table;
 }
 
-// A hold that was moved to another thread may outlive this one; its slot stays busy in the table and is passed over.
-struct TableOwner {
-  Table* table = nullptr;
-  ~TableOwner() {
-    // release: partner is the acquire in adopt_table.
-    if (table != nullptr) table->taken.store(false, std::memory_order_release);
-  }
-};
-
-thread_local TableOwner table_owner;
-
 [[gnu::noinline]] Table& first_table() {
-  own_table = table_owner.table = adopt_table();
+  own_table = adopt_table();
+  const int failure = pthread_setspecific(thread_end_key, own_table);
+  HF_CHECK(failure == 0, "a thread cannot be registered (errno {})", failure);
   return *own_table;
 }
 

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -99,6 +100,46 @@ TEST_F(HoldTest, AHoldMayEndOnAnotherThreadAndOutliveItsOwn) {
   EXPECT_FALSE(file_->held(kWhole));
 }
 
+// Of a thread that made it before its first hold: it ends after the library's own thread_local objects.
+struct Late {
+  std::function<void()> at_end;
+  ~Late() {
+    if (at_end) at_end();
+  }
+};
+thread_local Late late;
+
+TEST_F(HoldTest, AnObjectThatEndsWithItsThreadMayStillHold) {
+  bool another_holds = false;
+  bool own_mistaken = true;
+  bool held = false;
+  Task ends([&] {
+    late.at_end = [&] {
+      MarkStop left("mapping.hold.left");
+      Task other([&] {
+        const auto theirs = Hold::try_enter(*file_, pages_at(5));
+        static_cast<void>(Hold::try_enter(*file_, pages_at(50)));  // stops there, at its end
+        return theirs.has_value();
+      });
+      if (!left.wait_until_stopped()) return;
+      another_holds = file_->held(pages_at(5));
+      own_mistaken = HoldTables::this_thread_holds(*file_, pages_at(5));
+      {
+        const auto mine = Hold::try_enter(*file_, pages_at(7));
+        held = file_->held(pages_at(7)) && file_->held(pages_at(5));
+      }
+      left.go_on();
+      another_holds = another_holds && other.get();
+    };
+    return Hold::try_enter(*file_, pages_at(5)).has_value();
+  });
+  EXPECT_TRUE(ends.get());
+  EXPECT_TRUE(another_holds);
+  EXPECT_FALSE(own_mistaken) << "the table of this thread was another's by then";
+  EXPECT_TRUE(held);
+  EXPECT_FALSE(file_->held(kWhole));
+}
+
 TEST_F(HoldTest, LastingHoldsKnowTheirEndWhateverComesAfterThem) {
   auto first = Hold::try_enter(*file_, pages_at(5));
   const LastingHolds lasting = HoldTables::lasting(*file_, pages_at(0, 10));
@@ -113,8 +154,9 @@ TEST_F(HoldTest, LastingHoldsKnowTheirEndWhateverComesAfterThem) {
   EXPECT_TRUE(HoldTables::lasting(*file_, pages_at(6, 10)).empty());
 }
 
-TEST_F(HoldTest, OverrunIsSeenByTheHoldAndByInsert) {
-  const auto hold = Hold::try_enter(*file_, pages_at(5));
+TEST_F(HoldTest, OverrunIsSeenByTheHoldAtItsEndAndByInsert) {
+  EXPECT_FALSE(Hold::try_enter(*file_, pages_at(5))->end());
+  auto hold = Hold::try_enter(*file_, pages_at(5));
   EXPECT_FALSE(hold->overrun());
   EXPECT_FALSE(HoldTables::this_thread_overrun(*file_, pages_at(5)));
   const LastingHolds lasting = HoldTables::overrun(*file_, pages_at(0, 10));
@@ -124,6 +166,8 @@ TEST_F(HoldTest, OverrunIsSeenByTheHoldAndByInsert) {
   EXPECT_EQ(file_->insert(PageIndex(5), page_of(5), kOrder4K, Deadline()).error().code(), EAGAIN);
   Task other([&] { return HoldTables::this_thread_overrun(*file_, pages_at(5)); });
   EXPECT_FALSE(other.get());
+  EXPECT_TRUE(hold->end());
+  EXPECT_FALSE(file_->held(pages_at(5)));
 }
 
 TEST_F(HoldTest, ASignalEndsTheWaitForAGate) {
