@@ -79,20 +79,29 @@ Result<std::uint64_t> free_idle(Inode& orphan, const StillHeld& held) HF_REQUIRE
   return left;
 }
 
+// The handle in which the number is to become free.
+Result<std::unique_ptr<Handle>> begin_to_free_number(const Inode& inode) {
+  Format& format = inode.core.format();
+  HF_ASSIGN(std::unique_ptr<Handle> handle, format.begin({.inodes = 2, .attribute_blocks = 1}));
+  HF_TRY(format.remove_all_attributes(*handle, inode.number));
+  HF_TRY(format.remove_orphan(*handle, inode.number));
+  return handle;
+}
+
+// Object and record go first: as soon as the number is free, somebody may get it and have an object and a record of his
+// own. What fails stays an orphan on the medium, and is in nobody's way.
 Status free_number(Inode& inode) {
   Core& core = inode.core;
   const InodeNumber number = inode.number;
-  HF_ASSIGN(const std::unique_ptr<Handle> handle, core.format().begin({.inodes = 2, .attribute_blocks = 1}));
-  HF_TRY(core.format().remove_all_attributes(*handle, number));
-  HF_TRY(core.format().remove_orphan(*handle, number));
-  // The object goes first: as soon as the number is free, somebody may get it and make an object of its own.
-  core.inodes().finish_eviction(inode);
-  return core.format().free_inode(*handle, number);
+  Result<std::unique_ptr<Handle>> handle = begin_to_free_number(inode);
+  if (handle) core.inodes().finish_eviction(inode);
+  core.quarantine().end(number);
+  if (!handle) return std::move(handle).error();
+  return core.format().free_inode(**handle, number);
 }
 
 void evict(Inode& inode) {
   Core& core = inode.core;
-  const InodeNumber number = inode.number;
   tell_later(core, layout::break_final(inode.mapping));
   std::uint64_t left = 0;
   {
@@ -100,14 +109,14 @@ void evict(Inode& inode) {
     Result<std::uint64_t> looked = free_idle(inode, nullptr);
     if (!looked) {
       core.note_failure(looked.error());
-      return core.quarantine().end(number);  // stays an orphan on the medium
+      return core.quarantine().end(inode.number);  // stays an orphan on the medium
     }
     left = *looked;
     if (left != 0) return core.quarantine().still_held(inode, left);
   }
   HF_MARK("evict.freed");
   if (Status freed = free_number(inode); !freed) core.note_failure(freed.error());
-  core.quarantine().end(number);
+  HF_MARK("evict.number_is_free");
 }
 
 }  // namespace

@@ -1,5 +1,10 @@
 // The end of inodes, and of the holding inode, against the worker, the memory and the lack of a thread: each number is
 // freed once, and the quarantine forgets what is freed and nothing else.
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <chrono>
+
 #include "filesystem/worker.h"
 #include "support/mark_stop.h"
 #include "support/memory_pool.h"
@@ -7,6 +12,8 @@
 
 namespace holdfast::test {
 namespace {
+
+using std::chrono::seconds;
 
 class Evicting : public MemoryPool {};
 
@@ -40,6 +47,35 @@ TEST_F(Evicting, TheWorkerIsThereBeforeTheLastReferenceHasAskedForIt) {
   EXPECT_TRUE(core_->quarantine().empty());
   const Status unmounted = core_->unmount(Deadline::after(Nanoseconds(0)));
   EXPECT_TRUE(unmounted) << unmounted.error().message();
+}
+
+TEST_F(Evicting, TheRecordOfANumberIsNotThatOfItsNextInode) {
+  start();
+  FilePtr first = open("/first");
+  write(first, 0, pattern(8 * KiB, 1));
+  const filesystem::InodeNumber number = first->inode->number;
+  ASSERT_TRUE(unlink("/first"));
+  MarkStop is_free("evict.number_is_free");
+  first.reset();
+  ASSERT_TRUE(is_free.wait_until_stopped());
+  FilePtr second = open("/second");
+  ASSERT_EQ(second->inode->number, number);
+  write(second, 0, pattern(8 * KiB, 2));
+  Pin held = pin(second, 0, 4096);
+  ASSERT_TRUE(unlink("/second"));
+  second.reset();
+  EXPECT_FALSE(core_->quarantine().empty());
+  const int emptied = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  is_free.go_on();
+  ASSERT_TRUE(core_->quarantine().notify_when_empty(emptied));
+  eventfd_t count = 0;
+  EXPECT_NE(eventfd_read(emptied, &count), 0) << "a page is pinned";
+  ASSERT_EQ(core_->quarantine().list().size(), 1U);
+  EXPECT_TRUE(core_->quarantine().list()[0].evicted) << "its record was ended with that of the first inode";
+  held.release();
+  settle();
+  EXPECT_EQ(eventfd_read(emptied, &count), 0);
+  EXPECT_EQ(close(emptied), 0);
 }
 
 }  // namespace
