@@ -142,7 +142,11 @@ void reap_holding(Core& core) {
                              ? StillHeld([&quarantine](PageIndex index) { return quarantine.held_by_copy(index); })
                              : StillHeld();
   const Result<std::uint64_t> left = free_idle(*holding, held);
-  if (!left) return core.note_failure(left.error());
+  if (!left) {
+    core.note_failure(left.error());
+    // As in evict. The next look, if there is one, enters it again.
+    return quarantine.end(holding->number);
+  }
   quarantine.still_held(*holding, *left);
   if (*left == 0 && !quarantine.waits_for_holds()) given_up = quarantine.give_up_holding();
 }

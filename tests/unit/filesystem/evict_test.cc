@@ -5,6 +5,7 @@
 
 #include <chrono>
 
+#include "base/fault_point.h"
 #include "filesystem/worker.h"
 #include "support/mark_stop.h"
 #include "support/memory_pool.h"
@@ -76,6 +77,29 @@ TEST_F(Evicting, TheRecordOfANumberIsNotThatOfItsNextInode) {
   settle();
   EXPECT_EQ(eventfd_read(emptied, &count), 0);
   EXPECT_EQ(close(emptied), 0);
+}
+
+TEST_F(Evicting, AHoldingInodeThatCannotBeFreedIsInNobodysWay) {
+  start();
+  FilePtr file = open("/file");
+  write(file, 0, pattern(64 * KiB, 1));
+  Pin held = pin(file, 0, 4096);
+  ASSERT_TRUE(truncate(file, 0, OnPinned::detach));
+  settle();
+  ASSERT_FALSE(core_->quarantine().empty());
+  fault_point::arm("evict.free", 1);
+  held.release();
+  settle();
+  fault_point::disarm_all();
+  EXPECT_TRUE(core_->quarantine().empty());
+  ASSERT_TRUE(core_->failure());
+  file.reset();
+  const Status unmounted = core_->unmount(Deadline::after(Nanoseconds(0)));
+  ASSERT_FALSE(unmounted);
+  EXPECT_EQ(unmounted.error().code(), EIO) << "closed, and not clean";
+  EXPECT_TRUE(ending_.closed);
+  EXPECT_FALSE(ending_.clean);
+  EXPECT_EQ(ending_.orphans, 1U);
 }
 
 }  // namespace
