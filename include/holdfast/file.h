@@ -33,7 +33,9 @@ class OpenFile;
 // How an operation that takes blocks away treats pins in its range.
 struct BreakOptions {
   OnPinned on_pinned = OnPinned::wait;
-  std::chrono::nanoseconds deadline = kForever;  // of the wait
+  // Of the wait: for pins, with `wait`; for another break of the range, with all three (ETIMEDOUT); for a read or write
+  // of the range that is in progress and lasts, with `wait` and `fail` (ETIMEDOUT).
+  std::chrono::nanoseconds deadline = kForever;
 };
 
 enum class FileKind : std::uint8_t { regular, directory, symlink, character_device, block_device, fifo, socket };
@@ -88,12 +90,14 @@ class File {
   Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> into) const;
   Result<std::size_t> read(std::uint64_t offset, std::span<const iovec> into) const;
   // Bytes written: all, or fewer when the pool filled up in the middle (ENOSPC when none fitted). Into existing
-  // blocks it takes no metadata lock. EBADF, EINVAL, EFBIG, EROFS, ENOSPC, EIO; EFAULT, as with read.
+  // blocks it takes no metadata lock. EBADF, EINVAL, EFBIG, EROFS, ENOSPC, EIO; EFAULT, as with read; EINTR (a
+  // signal, while a lease was recalled because blocks come): nothing was written.
   Result<std::size_t> write(std::uint64_t offset, std::span<const std::byte> from);
   Result<std::size_t> write(std::uint64_t offset, std::span<const iovec> from);
   // Writes at the end, whatever the end is by then; returns the offset where it went. EBADF, EFBIG, EROFS, ENOSPC,
-  // EFAULT (as with read), EINTR (a signal, while another append was in the way): nothing was written. EIO, and EFAULT
-  // where the file of the buffer's window is cut short meanwhile: of more than 64 KiB a part may be there.
+  // EFAULT (as with read), EINTR (a signal, while another append was in the way, or a lease was recalled): nothing was
+  // written. EIO, and EFAULT where the file of the buffer's window is cut short meanwhile: of more than 64 KiB a part
+  // may be there.
   Result<std::uint64_t> append(std::span<const std::byte> from);
 
   // --- size and space ---
@@ -104,11 +108,13 @@ class File {
   // inode that keeps the blocks; nothing has changed. EINVAL, EFBIG, EBADF, EROFS.
   Status truncate(std::uint64_t size, const BreakOptions& options = {});
   // fallocate(2), default and KEEP_SIZE: the range has blocks after, zeros where there were none. ENOSPC: none added.
+  // EINTR (a signal, while a lease was recalled): the same. EINVAL, EFBIG, EBADF, EROFS.
   Status allocate(std::uint64_t offset, std::uint64_t length, Allocate mode = Allocate::extend);
   // FALLOC_FL_PUNCH_HOLE | KEEP_SIZE, with a policy as truncate. Parts of a page (of a cluster) are zeroed and keep
   // their block.
   Status punch(std::uint64_t offset, std::uint64_t length, const BreakOptions& options = {});
-  // FALLOC_FL_ZERO_RANGE (extends the size): the range reads as zeros after and has blocks. Policy as truncate.
+  // FALLOC_FL_ZERO_RANGE (extends the size): the range reads as zeros after and has blocks. Policy as truncate; but
+  // what fails after the blocks came (ETIMEDOUT, EBUSY, EDEADLK, EINTR, ENOSPC) leaves them there.
   Status zero_range(std::uint64_t offset, std::uint64_t length, const BreakOptions& options = {});
   // truncate and punch without blocking: done(status) runs once on a worker thread; `event_fd`, where >= 0, gets 1
   // added before (eventfd(2)). Errors that are known at once are returned and done is not called.

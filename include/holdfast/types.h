@@ -19,7 +19,7 @@ enum class Access : std::uint8_t { read, write };
 // What an operation that frees blocks does when someone has pinned them.
 enum class OnPinned : std::uint8_t {
   wait,    // until the pins are gone or the deadline passes (ETIMEDOUT)
-  fail,    // EBUSY at once, naming the holders
+  fail,    // EBUSY at once, naming the holders; ETIMEDOUT where a copy or another break lasts beyond the deadline
   detach,  // the file changes now; the pinned blocks wait in quarantine for their last unpin
 };
 

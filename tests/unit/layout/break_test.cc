@@ -388,6 +388,17 @@ TEST_F(BreakTest, TheDeadlineCoversLastingHoldsToo) {
   EXPECT_THAT(status.error().message(), HasSubstr("copy"));
 }
 
+TEST_F(BreakTest, TheDeadlineOfFailIsThatOfLastingHolds) {
+  insert(5);
+  const auto hold = Hold::try_enter(*file_, pages_at(5));
+  auto one = Break::wait(*file_, kWhole, {OnPinned::fail, Deadline::after(20ms)});
+  ASSERT_TRUE(one);
+  EXPECT_FALSE(one->commit());
+  const Status status = one->again_wait();
+  EXPECT_EQ(status.error().code(), ETIMEDOUT);
+  EXPECT_THAT(status.error().message(), HasSubstr("copy"));
+}
+
 // --- queues ---
 
 TEST_F(BreakTest, OverlappingBreaksQueueAndDisjointOnesDoNot) {
