@@ -28,6 +28,7 @@ Piece read_held(Inode& inode, std::uint64_t offset, UserBytes& into, std::size_t
   // acquire: partner is the store in grow_to and take_out.
   const std::uint64_t size = inode.size.load(std::memory_order_acquire);
   if (offset >= size) return piece;
+  HF_MARK("read.knows_size");
   length = std::min<std::uint64_t>(length, size - offset);
   while (piece.done < length) {
     const PageIndex page = page_holding(offset);
@@ -70,6 +71,8 @@ Result<std::size_t> read(Inode& inode, std::uint64_t offset, std::span<const iov
       if (!hold) continue;  // a signal; the gate opens soon
       HF_MARK("read.held");
       piece = read_held(inode, at, bytes, done, length);
+      // A detach that did not wait for us took some of it out of the file: zeros for bytes past the new end, maybe.
+      if (hold->end()) continue;
     }
     done += piece.done;
     if (piece.failed) {

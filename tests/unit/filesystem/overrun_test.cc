@@ -84,6 +84,19 @@ TEST_F(Overrun, AStoreInPlaceIsNotLost) {
   }
 }
 
+TEST_F(Overrun, AReadShowsNothingBehindTheNewEnd) {
+  start();
+  const FilePtr file = open("/a");
+  const Bytes old = pattern(16 * KiB, 1);
+  write(file, 0, old);
+  MarkStop knows_size("read.knows_size");
+  Task reading([&] { return read(file, 0, 16 * KiB); });
+  ASSERT_TRUE(knows_size.wait_until_stopped());
+  ASSERT_TRUE(truncate(file, 5000, OnPinned::detach));
+  knows_size.go_on();
+  EXPECT_EQ(reading.get(), Bytes(old.begin(), old.begin() + 5000));
+}
+
 // A detach of half a pinned unit, under a copy into a page that leaves. What goes wrong after the blocks went to
 // quarantine must not make them free under the copy.
 TEST_F(Overrun, BlocksStayWithTheCopyWhateverFailsAfterTheyLeft) {
