@@ -76,8 +76,10 @@ void return_record(void* value) {
 void forget_other_threads() {
   limbo_of_process.store(new Limbo, std::memory_order_relaxed);
   for (Record* record = records.load(std::memory_order_acquire); record != nullptr; record = record->next) {
-    record->awaited.store(0, std::memory_order_relaxed);
-    if (record == detail::own_record) continue;
+    const bool own = record == detail::own_record;
+    if (!own) record->run_outside = nullptr;
+    record->awaited.store(record->run_outside != nullptr ? 1 : 0, std::memory_order_relaxed);
+    if (own) continue;
     record->entered.store(0, std::memory_order_relaxed);
     record->taken.store(false, std::memory_order_relaxed);
   }
@@ -195,7 +197,13 @@ Record* register_thread() noexcept {
   return own_record;
 }
 
-void wake_awaiting(const Record* record) noexcept { wake(record); }
+void tell_end(Record* record) noexcept {
+  wake(record);
+  const auto run = std::exchange(record->run_outside, nullptr);
+  if (run == nullptr) return;
+  record->awaited.fetch_sub(1, std::memory_order_relaxed);
+  run(record->outside_object);
+}
 
 }  // namespace detail
 
@@ -211,6 +219,16 @@ void retire(void* object, void (*destroy)(void*)) {
     }
   }
   if (full) collect(mine);
+}
+
+void outside(void* object, void (*run)(void*)) {
+  if (!inside()) return run(object);
+  Record* const record = detail::own_record;
+  HF_CHECK(record->run_outside == nullptr, "two things are to run at the end of one epoch guard");
+  record->run_outside = run;
+  record->outside_object = object;
+  // relaxed: read by this thread, at the end of its guard.
+  record->awaited.fetch_add(1, std::memory_order_relaxed);
 }
 
 void synchronize() {

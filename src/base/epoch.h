@@ -32,6 +32,10 @@ void retire(T* object) {
   retire(static_cast<void*>(object), [](void* memory) { delete static_cast<T*>(memory); });
 }
 
+// Calls `run(object)` on this thread, when it is in no guard any more: at the end of its outermost one, or at once. For
+// what may wait for an epoch. One at a time.
+void outside(void* object, void (*run)(void*));
+
 // Waits until every guard that was open at the call has ended. Precondition: !inside(). Never waits for a pin.
 void synchronize();
 
@@ -52,9 +56,12 @@ namespace detail {
 // One per thread that ever entered; reused by later threads, never freed.
 struct alignas(64) Record {
   Atomic<std::uint64_t> entered;  // the epoch in which the outermost guard began; 0: outside
-  Atomic<std::uint32_t> awaited;  // sleepers that want to hear of the end of the guard
+  Atomic<std::uint32_t> awaited;  // sleepers that want to hear of the end of the guard, and 1 for run_outside
   Atomic<bool> taken;
   Record* next = nullptr;
+  // By the thread itself: what is to run when it is outside.
+  void (*run_outside)(void*) = nullptr;
+  void* outside_object = nullptr;
 
   // By the thread itself. Through word(): nobody else stores there, so the test scheduler has nothing to order.
   bool inside() noexcept { return entered.word().load(std::memory_order_relaxed) != 0; }
@@ -66,7 +73,8 @@ extern constinit thread_local Record* own_record __attribute__((tls_model("initi
 [[gnu::visibility("hidden")]] extern bool asymmetric;
 
 Record* register_thread() noexcept;
-void wake_awaiting(const Record* record) noexcept;
+// The guard of the calling thread has ended, and somebody wants to hear of it.
+void tell_end(Record* record) noexcept;
 
 // Publishes `epoch` before everything that follows in program order. Partner: heavy_barrier() in epoch.cc.
 inline void publish(Record& record, std::uint64_t epoch) noexcept {
@@ -102,7 +110,7 @@ class Guard {
     // between.
     detail::publish(*outermost_, 0);
     if (__builtin_expect(outermost_->awaited.load(std::memory_order_relaxed) != 0, 0)) {
-      detail::wake_awaiting(outermost_);
+      detail::tell_end(outermost_);
     }
   }
   Guard(const Guard&) = delete;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/epoch.h"
 #include "base/mark.h"
 #include "base/trace.h"
 #include "filesystem/commit_timer.h"
@@ -21,11 +22,13 @@ namespace holdfast::filesystem {
 struct Core::Keeper final : pagemap::DeviceKeeper {
   explicit Keeper(Core& core_in) : core(core_in) {}
   void drained() noexcept override {
-    // With a worker that lives on for the last pins, its thread does the rest: this one may be anybody's.
+    // With a worker that lives on for the last pins, its thread does the rest: this one may be anybody's. Where no
+    // thread could be had, this one does, but not inside the guard of an unpin: the end of a mapping waits for guards.
+    // Test: Evicting.TheLastPinClosesAPoolThatHasNoThread.
     if (core.worker().running()) {
       core.worker().finish_core();
     } else {
-      finish(&core);
+      epoch::outside(&core, [](void* ended) { finish(static_cast<Core*>(ended)); });
     }
   }
   Core& core;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/fault_point.h"
 #include "base/mark.h"
 #include "base/wait_queue.h"
 #include "filesystem/core.h"
@@ -97,15 +98,20 @@ Status Worker::add(std::unique_ptr<Pending> pending) {
   return {};
 }
 
+Error Worker::no_thread() const {
+  return Error(EAGAIN, core_.name(), "no thread could be started for work in the background");
+}
+
 Status Worker::start() noexcept {
   // acquire: partner is the store below.
   if (state_->running.load(std::memory_order_acquire)) return {};
   const MutexLock lock(start_);
   if (state_->running.load(std::memory_order_relaxed) || state_->stop.load(std::memory_order_relaxed)) return {};
+  if (HF_FAULT_POINT("worker.start")) return no_thread();
   try {
     thread_ = std::thread([state = state_, this] { run(state, this); });
   } catch (const std::system_error&) {
-    return Error(EAGAIN, core_.name(), "no thread could be started for work in the background");
+    return no_thread();
   }
   state_->running.store(true, std::memory_order_release);
   return {};

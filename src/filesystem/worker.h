@@ -68,6 +68,7 @@ class Worker {
  private:
   friend class ReleaseHook;
   struct State;
+  Error no_thread() const;
   void serve_queue() HF_REQUIRES(turn_);
   static void run(const std::shared_ptr<State>& state, Worker* worker);
 

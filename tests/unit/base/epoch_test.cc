@@ -118,6 +118,27 @@ TEST(Epoch, DestroyMayRetire) {
   EXPECT_EQ(destroyed.load(), kLength);
 }
 
+TEST(Epoch, WhatIsToRunOutsideRunsAtTheEndOfTheOutermostGuard) {
+  int runs = 0;
+  const auto run = [](void* count) {
+    epoch::synchronize();  // which is why it must not run inside
+    ++*static_cast<int*>(count);
+  };
+  {
+    const epoch::Guard outer;
+    {
+      const epoch::Guard inner;
+      epoch::outside(&runs, run);
+    }
+    EXPECT_EQ(runs, 0);
+  }
+  EXPECT_EQ(runs, 1);
+  { const epoch::Guard later; }
+  EXPECT_EQ(runs, 1);
+  epoch::outside(&runs, run);
+  EXPECT_EQ(runs, 2) << "in no guard: at once";
+}
+
 TEST(Epoch, SynchronizeWaitsForAnOpenGuard) {
   OpenGuard reader;
   std::atomic<bool> returned{false};

@@ -102,5 +102,19 @@ TEST_F(Evicting, AHoldingInodeThatCannotBeFreedIsInNobodysWay) {
   EXPECT_EQ(ending_.orphans, 1U);
 }
 
+TEST_F(Evicting, TheLastPinClosesAPoolThatHasNoThread) {
+  fault_point::arm("worker.start", 1, 1000);
+  start();
+  FilePtr file = open("/file");
+  write(file, 0, pattern(64 * KiB, 1));
+  Pin held = pin(file, 0, 4096);
+  file.reset();
+  end();
+  ASSERT_FALSE(ending_.closed);
+  held.release();
+  EXPECT_TRUE(ending_.closed);
+  EXPECT_TRUE(ending_.clean);
+}
+
 }  // namespace
 }  // namespace holdfast::test
