@@ -57,9 +57,10 @@ Worker::~Worker() {
 }
 
 void Worker::queue(ReleaseHook& hook) noexcept {
-  std::uint32_t idle = ReleaseHook::idle;
-  // acq_rel: partner is the exchange in serve. Queued already: whoever takes it out looks at the pages afterwards.
-  if (!hook.state_.compare_exchange_strong(idle, ReleaseHook::queued, std::memory_order_acq_rel)) return;
+  // acq_rel: partner is the exchange in serve_queue. Queued already: whoever takes it out looks at the pages
+  // afterwards, and sees our unpin, as he reads what this stored. (A compare-and-exchange that fails would be a load,
+  // and order nothing.) Never gone: no upcall runs any more by then.
+  if (hook.state_.exchange(ReleaseHook::queued, std::memory_order_acq_rel) != ReleaseHook::idle) return;
   ReleaseHook* head = state_->requests.load(std::memory_order_relaxed);
   do {
     hook.next_ = head;
@@ -160,7 +161,7 @@ void Worker::serve_queue() {
   while (hook != nullptr) {
     ReleaseHook* const next = hook->next_;
     std::uint32_t queued = ReleaseHook::queued;
-    // acq_rel: partners are the exchanges in queue and Ending. From here on a last put queues it again.
+    // acq_rel: partners are the exchanges in queue, each of them, and Ending. From here on a last put queues it again.
     if (hook->state_.compare_exchange_strong(queued, ReleaseHook::idle, std::memory_order_acq_rel)) {
       HF_MARK("worker.serves");
       look_at(hook->inode_);
