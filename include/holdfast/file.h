@@ -82,6 +82,8 @@ class File {
   ~File();  // gives the handle up; never blocks
 
   // --- bytes: pread(2), pwrite(2), preadv(2), pwritev(2) ---
+  // A signal handler of the program may run in the midst of them, be it for a buffer that faults, but must return: who
+  // leaves one by siglongjmp(3) leaves the range held, and no operation that takes blocks away ever gets it.
   // Bytes read; 0 at or past the end. Holes and unwritten blocks read as zeros. Takes no metadata lock once the
   // file's extents are known. EBADF (not opened for reading), EISDIR, EINVAL (more bytes than a size can say), EIO (the
   // memory cannot be read).
