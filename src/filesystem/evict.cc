@@ -119,11 +119,21 @@ void evict(Inode& inode) {
   HF_MARK("evict.number_is_free");
 }
 
+bool shares_units(Inode& inode) {
+  const MutexLock lock(inode.lock);
+  return inode.shares_units;
+}
+
 }  // namespace
 
 void look_at(Inode& inode) {
   Core& core = inode.core;
-  if (core.inodes().is_evicting(inode)) return evict(inode);
+  if (core.inodes().is_evicting(inode)) {
+    const bool shares = shares_units(inode);
+    evict(inode);
+    if (shares) reap_holding(core);
+    return;
+  }
   const bool holding = core.quarantine().is_holding(inode);
   reap_holding(core);
   if (!holding) return;

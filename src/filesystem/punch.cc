@@ -39,8 +39,8 @@ Result<bool> commit_zero(Inode& inode, layout::Break& broken, std::uint64_t offs
       inode.removals.fetch_add(1, std::memory_order_release);  // W3
       HF_TRY(detached.move());
       commit->remove_entries();
-      Status tracked = track_pinned(inode, *commit, {});
       detached.hand_over();
+      Status tracked = track_pinned(inode, *commit, {});
       refresh_windows(inode, commit->range());
       if (!tracked) return std::move(tracked).error();
     }

@@ -43,7 +43,7 @@ class Quarantine {
   // How much of it is still held, after a look.
   void still_held(const Inode& inode, std::uint64_t bytes);
   void end(InodeNumber inode);
-  // Evicted inodes that share units with the holding inode: a last put of such a unit is told to that one only.
+  // Evicted inodes that share units with the holding inode: a last put of such a unit is told to one of the two.
   std::vector<InodeNumber> sharers() const;
 
   // --- the holding inode ---

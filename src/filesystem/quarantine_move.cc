@@ -294,6 +294,11 @@ void QuarantineMove::set_owner(const Run& run) {
         if (pages.read(unit, order).refcount() == 0) continue;
         const bool whole = unit >= extent.pfn && unit + order.pages() <= end;
         if (!whole) inode_.shares_units = true;
+        // A page that stays may have an entry of its own, and shares its owner with the unit that counts in it: this is
+        // the file then, and whoever is told looks for both (look_at). Test:
+        // Breaks.APageOfAUnitThatLeftInPartIsItsFiles.
+        const Pfn counts_in = order == kOrder2M ? unit : unit + PageCount(1);
+        if (counts_in < extent.pfn || counts_in >= end) continue;
         pages.set_owner(unit, order, owner, index_of(std::max(unit, extent.pfn)));
       }
     }

@@ -40,9 +40,8 @@ class QuarantineMove {
   // ENOSPC: nothing has changed. Returns the handle, still open, with room for the first step of a removal: what is to
   // be seen together with the move after a crash belongs into it. hand_over must follow.
   Result<std::unique_ptr<Handle>> move();
-  // After Commit::remove_entries, and after track_pinned: a unit and a page that stays of it may have one owner between
-  // them, and of the two it is the holding inode that looks for both. Whatever failed since move(): copies in progress
-  // are known from here on, and what they touch is not freed.
+  // After Commit::remove_entries, and whatever failed since move(), before anything else may: copies in progress are
+  // known from here on, and what they touch is not freed.
   void hand_over();
 
  private:

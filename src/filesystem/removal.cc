@@ -134,10 +134,8 @@ Status zero_what_stays(Inode& inode, const Plan& plan, const std::vector<Extent>
 Status let_go(Inode& inode, layout::Commit& commit, QuarantineMove& detached, PageRange left, OnPinned on_pinned)
     HF_REQUIRES(inode.lock) {
   commit.remove_entries();
-  Status tracked;
-  if (on_pinned == OnPinned::detach) tracked = track_pinned(inode, commit, left);
   detached.hand_over();
-  return tracked;
+  return on_pinned == OnPinned::detach ? track_pinned(inode, commit, left) : Status();
 }
 
 // No window shows anything of plan.whole.

@@ -285,6 +285,27 @@ TEST_F(Breaks, DetachOfPartOfAPinnedUnit) {
   EXPECT_TRUE(core_->quarantine().empty());
 }
 
+TEST_F(Breaks, APageOfAUnitThatLeftInPartIsItsFiles) {
+  start();
+  FilePtr file = file_of(4 * MiB);
+  Pin unit = pin(file, 2 * MiB, 4096);
+  ASSERT_EQ(code_of(truncate(file, 3 * MiB, OnPinned::detach)), 0);
+  EXPECT_EQ(file->inode->mapping.check().value_or(""), "") << "the unit counts in a page that stays";
+  unit.release();
+  settle();
+  EXPECT_TRUE(core_->quarantine().empty());
+  // Pinned by the entry of before, and unlinked: its last put is told to the file, and not to who had the unit.
+  Pin page = pin(file, 2 * MiB, 4096);
+  ASSERT_TRUE(unlink("/file"));
+  file.reset();
+  settle();
+  EXPECT_EQ(core_->quarantine().bytes(), 4096U);
+  page.release();
+  settle();
+  EXPECT_EQ(free_pages(), all_free_);
+  EXPECT_TRUE(core_->quarantine().empty());
+}
+
 // --- unlink and the last close ---
 
 TEST_F(Breaks, UnlinkAndLastCloseWithAPinReturnAtOnceAndNothingIsReused) {
