@@ -126,6 +126,7 @@ Status Allocator::give(GroupNumber group, BitRun run, bool at_once) {
   }
   free_ += run.count;
   if (at_once) {
+    ++taken_back_;
     count_units(group, run.first, run.count, true);
     space.usable += run.count;
     return {};

@@ -63,6 +63,9 @@ class Allocator {
   // Whether an allocation failed although pending clusters would have helped; cleared by committed().
   bool commit_would_help() const { return ran_out_ && pending_ != 0; }
 
+  // Changes of bitmaps that took one back which was made before.
+  std::uint64_t taken_back() const { return taken_back_; }
+
   // Initializes the bitmap of a group whose inodes come into use (the two go together).
   Status initialize(GroupNumber group);
   // Brings the checksums of changed bitmaps into the descriptors. Part of a commit, before the descriptors' turn.
@@ -138,6 +141,7 @@ class Allocator {
   std::uint64_t kept_ = 0;
   std::uint64_t* charged_ = nullptr;
   GroupNumber rotor_ = 0;  // where requests without a place begin
+  std::uint64_t taken_back_ = 0;
   bool ran_out_ = false;
 };
 

@@ -42,6 +42,7 @@ struct BlockCache::Parts {
   std::vector<CachedBlock*> forgotten;
   std::vector<std::unique_ptr<CachedBlock>> spares;
   std::uint64_t clock = 0;
+  std::uint64_t modifications = 0;
 
   std::size_t bucket_of(std::uint64_t number) const {
     // Fibonacci hashing; the number of buckets is a power of two.
@@ -238,6 +239,7 @@ Result<BlockRef> BlockCache::fresh(std::uint64_t number, BlockKind kind, std::ui
 std::byte* BlockCache::modify(BlockRef& ref) {
   CachedBlock* block = ref.block();
   HF_CHECK(block != nullptr && !block->forgotten, "C1: a change to a block that was freed");
+  ++parts_->modifications;
   if (!block->dirty) {
     block->dirty = true;
     block->dirty_index = static_cast<std::uint32_t>(parts_->dirty.size());
@@ -327,6 +329,7 @@ void BlockCache::logged_are_home() {
 
 void BlockCache::read_through(const ReplayedBlocks& replayed) { parts_->replayed = &replayed; }
 
+std::uint64_t BlockCache::modifications() const { return parts_->modifications; }
 std::size_t BlockCache::dirty_blocks() const { return parts_->dirty.size(); }
 std::size_t BlockCache::logged_blocks() const { return parts_->logged.size(); }
 std::size_t BlockCache::revoked_blocks() const { return parts_->revoked.size(); }

@@ -145,6 +145,8 @@ class BlockCache {
   Status write_logged_home();
   void logged_are_home();
 
+  // How often modify() was called: whether an operation has changed anything.
+  std::uint64_t modifications() const;
   std::size_t dirty_blocks() const;
   std::size_t logged_blocks() const;
   std::size_t revoked_blocks() const;

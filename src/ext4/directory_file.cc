@@ -91,6 +91,7 @@ Result<BlockRef> DirectoryFile::read(std::uint32_t block, BlockKind kind) {
 }
 
 Result<BlockRef> DirectoryFile::fresh(std::uint32_t block, BlockKind kind) {
+  if (HF_FAULT_POINT("ext4.directory.grown")) return Error(EIO, describe(inode()), "made to fail");
   HF_ASSIGN(const BlockNumber where, locate(block));
   return cache().fresh(where, kind, state_->seed);
 }

@@ -22,8 +22,13 @@ namespace {
 // Gathers blocks for the holes of one file, and gives them back unless they are kept.
 class HoleFiller {
  public:
-  HoleFiller(Volume& volume, InodeNumber inode, bool large, bool unwritten)
-      : volume_(volume), inode_(inode), ratio_(volume.blocks_per_cluster()), large_(large), unwritten_(unwritten) {}
+  HoleFiller(Volume& volume, InodeNumber inode, bool large, bool unwritten, std::uint64_t pieces_max)
+      : volume_(volume),
+        inode_(inode),
+        ratio_(volume.blocks_per_cluster()),
+        large_(large),
+        unwritten_(unwritten),
+        pieces_max_(pieces_max) {}
   ~HoleFiller() {
     if (kept_) return;
     for (const BlockRun& run : taken_) volume_.unallocate(run);
@@ -32,10 +37,11 @@ class HoleFiller {
   HoleFiller& operator=(const HoleFiller&) = delete;
 
   // Blocks for [hole.first, hole.end). `previous` and `next` are the file's nearest records, null where there is none.
-  Status fill(LogicalRange hole, const ExtentRecord* previous, const ExtentRecord* next) {
+  // Answers where it stopped: at the end, or in front of one piece too many.
+  Result<std::uint64_t> fill(LogicalRange hole, const ExtentRecord* previous, const ExtentRecord* next) {
     std::uint64_t at = hole.first;
     ExtentRecord last = previous == nullptr ? ExtentRecord{} : *previous;
-    while (at < hole.end) {
+    while (at < hole.end && pieces_.size() < pieces_max_) {
       ExtentRecord piece{at, 0, 0, unwritten_};
       const std::uint64_t cluster = round_down(at, ratio_);
       if (last.count != 0 && last.end() > cluster) {
@@ -55,7 +61,7 @@ class HoleFiller {
       last = piece;
       at += piece.count;
     }
-    return {};
+    return at;
   }
 
   const ExtentList& pieces() const { return pieces_; }
@@ -103,6 +109,7 @@ class HoleFiller {
   const std::uint64_t ratio_;
   const bool large_;
   const bool unwritten_;
+  const std::uint64_t pieces_max_;
   ExtentList pieces_;
   std::vector<BlockRun> taken_;  // whole clusters
   bool kept_ = false;
@@ -127,16 +134,16 @@ void append_extents(std::vector<Extent>& added, const ExtentList& pieces) {
 
 }  // namespace
 
-Status allocate_extents(Volume& volume, InodeNumber inode, PageRange pages, Initial initial,
-                        std::vector<Extent>& added) {
+Result<PageIndex> allocate_extents(Volume& volume, InodeNumber inode, PageRange pages, Initial initial,
+                                   std::vector<Extent>& added, std::uint64_t pieces_max) {
   HF_ASSIGN(RawInode* const raw_inode, volume.inode(inode));
   HF_TRY(require_extents(inode, *raw_inode));
-  if (pages.empty()) return {};
+  if (pages.empty()) return pages.end;
   if (pages.end.raw() > kLogicalEnd) {
     return Error(EFBIG, fmt::format("inode {}", filesystem::raw(inode)),
                  fmt::format("page {} is past the last one a file can have", pages.end.raw() - 1));
   }
-  const LogicalRange range{pages.first.raw(), pages.end.raw()};
+  LogicalRange range{pages.first.raw(), pages.end.raw()};
   const std::uint64_t ratio = volume.blocks_per_cluster();
 
   // The neighbours decide where new blocks go, and with large clusters which they are.
@@ -147,18 +154,26 @@ Status allocate_extents(Volume& volume, InodeNumber inode, PageRange pages, Init
   HF_TRY(nearest_records(volume, inode, *raw_inode, range, previous, next));
 
   const bool large = std::max(size_of(*raw_inode), PageCount(range.end).bytes()) >= kOrder2M.pages().bytes();
-  HoleFiller filler(volume, inode, large, initial == Initial::unwritten);
+  HoleFiller filler(volume, inode, large, initial == Initial::unwritten, pieces_max);
   std::uint64_t at = range.first;
   const ExtentRecord* left = previous.count == 0 ? nullptr : &previous;
   for (const ExtentRecord& record : before) {
     if (record.end() <= at) continue;  // touches the range from before: it is `previous`
     if (record.logical >= range.end) break;
-    if (record.logical > at) HF_TRY(filler.fill({at, record.logical}, left, &record));
+    if (record.logical > at) {
+      HF_ASSIGN(at, filler.fill({at, record.logical}, left, &record));
+      if (at < record.logical) break;
+    }
     left = &record;
     at = record.end();
   }
-  if (at < range.end) HF_TRY(filler.fill({at, range.end}, left, next.count == 0 ? nullptr : &next));
-  if (filler.pieces().empty()) return {};
+  if (at < range.end && filler.pieces().size() < pieces_max) {
+    HF_ASSIGN(at, filler.fill({at, range.end}, left, next.count == 0 ? nullptr : &next));
+  }
+  if (filler.pieces().empty()) return pages.end;
+  // What lies behind is left to the next call.
+  range.end = std::min(at, range.end);
+  while (!before.empty() && before.back().logical > range.end) before.pop_back();
 
   ExtentList after;
   auto piece = filler.pieces().begin();
@@ -179,7 +194,8 @@ Status allocate_extents(Volume& volume, InodeNumber inode, PageRange pages, Init
   filler.keep();
   append_extents(added, filler.pieces());
   HF_TRACE3(extent_allocate, filesystem::raw(inode), range.first, range.end - range.first);
-  return edit.apply();
+  HF_TRY(edit.apply());
+  return PageIndex(range.end);
 }
 
 }  // namespace holdfast::ext4

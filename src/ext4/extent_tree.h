@@ -22,9 +22,10 @@ void make_extent_root(RawInode& raw);
 Status find_extents(Volume& volume, InodeNumber inode, PageRange range, std::vector<filesystem::Extent>& found);
 
 // EFBIG: past the last block a file can have. With clusters above 4 KiB a hole in a cluster that the file already owns
-// a part of is filled from that cluster.
-Status allocate_extents(Volume& volume, InodeNumber inode, PageRange range, filesystem::Initial initial,
-                        std::vector<filesystem::Extent>& added);
+// a part of is filled from that cluster. Takes at most so many pieces of free space; answers where it stopped.
+Result<PageIndex> allocate_extents(Volume& volume, InodeNumber inode, PageRange range, filesystem::Initial initial,
+                                   std::vector<filesystem::Extent>& added,
+                                   std::uint64_t pieces_max = ~std::uint64_t{0});
 
 // ENOSPC: the tree needed a node. Holes of the range stay holes.
 Status mark_written(Volume& volume, InodeNumber inode, PageRange range);

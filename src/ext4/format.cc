@@ -72,62 +72,29 @@ Result<Attributes> Ext4Format::read_inode(InodeNumber inode) {
 }
 
 Status Ext4Format::write_inode(Handle& handle, InodeNumber inode, const Attributes& attributes) {
-  const Changing lock(*this, handle);
-  if (Status possible = check_attributes(volume_->superblock(), attributes); !possible) {
-    return std::move(possible).error().about(fmt::format("inode {}", raw(inode)));
-  }
-  HF_ASSIGN(RawInode* const raw_inode, volume_->inode(inode));
-  if ((raw_inode->body.i_mode & LINUX_S_IFMT) != mode_bits(attributes.type)) {
-    return damaged(*volume_, fmt::format("inode {}: became a file of another type", raw(inode)));
-  }
-  set_attributes(volume_->superblock(), *raw_inode, attributes);
-  volume_->inode_changed(inode);
-  constexpr std::uint64_t kSmallFileMax = 0x7fffffff;
-  const bool knows_large = (volume_->superblock().s_feature_ro_compat & EXT2_FEATURE_RO_COMPAT_LARGE_FILE) != 0;
-  if (!knows_large && attributes.type == FileType::regular && attributes.size > kSmallFileMax) {
-    volume_->change_superblock().s_feature_ro_compat |= EXT2_FEATURE_RO_COMPAT_LARGE_FILE;
-  }
-  return {};
+  Changing lock(*this, handle);
+  return lock.ended(volume_->write_inode(inode, attributes));
 }
 
 Result<InodeNumber> Ext4Format::create_inode(Handle& handle, InodeNumber parent, const Attributes& attributes) {
-  const Changing lock(*this, handle);
-  HF_TRY(check_attributes(volume_->superblock(), attributes));
-  if (raw(parent) == 0 || raw(parent) > volume_->geometry().inodes) {
-    return Error(EINVAL, volume_->name(), fmt::format("there is no inode {}", raw(parent)));
-  }
-  HF_ASSIGN(const InodeAllocator::Made made,
-            volume_->inode_allocator().allocate(raw(parent), attributes.type == FileType::directory));
-  make_inode(volume_->superblock(), *made.raw, attributes, next_generation());
-  const InodeNumber inode{made.number};
-  volume_->inode_changed(inode);
-  return inode;
+  Changing lock(*this, handle);
+  return lock.ended(volume_->create_inode(parent, attributes, next_generation()));
 }
 
 Status Ext4Format::free_inode(Handle& handle, InodeNumber inode) {
-  const Changing lock(*this, handle);
-  HF_TRY(check_named(inode));
-  HF_ASSIGN(RawInode* const raw_inode, volume_->inode(inode));
-  HF_TRY(volume_->inode_allocator().free(raw(inode), LINUX_S_ISDIR(raw_inode->body.i_mode)));
-  volume_->directories().forget(inode);
-  raw_inode->body.i_links_count = 0;
-  raw_inode->body.i_size = 0;
-  raw_inode->body.i_size_high = 0;
-  raw_inode->body.i_dtime = static_cast<std::uint32_t>(file_time_now().seconds);
-  volume_->inode_changed(inode);
-  return {};
+  Changing lock(*this, handle);
+  if (Status named = check_named(inode); !named) return lock.ended(std::move(named));
+  return lock.ended(volume_->free_inode(inode));
 }
 
 Status Ext4Format::add_orphan(Handle& handle, InodeNumber inode) {
-  const Changing lock(*this, handle);
-  volume_->change_superblock();
-  return volume_->orphans().add(inode);
+  Changing lock(*this, handle);
+  return lock.ended(volume_->add_orphan(inode));
 }
 
 Status Ext4Format::remove_orphan(Handle& handle, InodeNumber inode) {
-  const Changing lock(*this, handle);
-  volume_->change_superblock();
-  return volume_->orphans().remove(inode);
+  Changing lock(*this, handle);
+  return lock.ended(volume_->remove_orphan(inode));
 }
 
 Result<std::vector<InodeNumber>> Ext4Format::orphans() {
@@ -152,38 +119,32 @@ Status Ext4Format::extents(InodeNumber inode, PageRange range, std::vector<Exten
   return {};
 }
 
-Status Ext4Format::allocate(Handle& handle, InodeNumber inode, PageRange range, Initial initial,
-                            std::vector<Extent>& added) {
-  const Changing lock(*this, handle);
-  return allocate_extents(*volume_, inode, range, initial, added);
+Result<PageIndex> Ext4Format::allocate(Handle& handle, InodeNumber inode, PageRange range, Initial initial,
+                                       std::vector<Extent>& added) {
+  Changing lock(*this, handle);
+  const std::uint64_t pieces = pieces_to_take(lock.log_room(), volume_->geometry());
+  return lock.ended(allocate_extents(*volume_, inode, range, initial, added, pieces));
 }
 
 Status Ext4Format::mark_written(Handle& handle, InodeNumber inode, PageRange range) {
-  const Changing lock(*this, handle);
-  return ext4::mark_written(*volume_, inode, range);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::mark_written(*volume_, inode, range));
 }
 
 Status Ext4Format::mark_unwritten(Handle& handle, InodeNumber inode, PageRange range) {
-  const Changing lock(*this, handle);
-  return ext4::mark_unwritten(*volume_, inode, range);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::mark_unwritten(*volume_, inode, range));
 }
 
 Result<PageIndex> Ext4Format::remove(Handle& handle, InodeNumber inode, PageRange range, std::uint32_t extents_max) {
-  const Changing lock(*this, handle);
-  if (volume_->has_journal()) {
-    // Each extent changes a bitmap and a descriptor of every group that it lies in; beside that the handle's own
-    // credits.
-    const std::uint64_t each = 2 * groups_of_extent(volume_->geometry());
-    const std::uint64_t room = volume_->log_room();
-    const std::uint64_t fit = room > credits_ ? (room - credits_) / each : 0;
-    extents_max = static_cast<std::uint32_t>(std::min<std::uint64_t>(extents_max, fit + kExtentsInCredits));
-  }
-  return remove_extents(*volume_, inode, range, extents_max);
+  Changing lock(*this, handle);
+  extents_max = std::min(extents_max, extents_to_free(lock.log_room(), volume_->geometry()));
+  return lock.ended(remove_extents(*volume_, inode, range, extents_max));
 }
 
 Status Ext4Format::move(Handle& handle, InodeNumber from, PageRange range, InodeNumber to, PageIndex to_index) {
-  const Changing lock(*this, handle);
-  return move_extents(*volume_, from, range, to, to_index);
+  Changing lock(*this, handle);
+  return lock.ended(move_extents(*volume_, from, range, to, to_index));
 }
 
 PageCount Ext4Format::cluster() const { return PageCount(volume_->blocks_per_cluster()); }
@@ -196,28 +157,28 @@ Result<std::optional<Name>> Ext4Format::lookup(InodeNumber directory, std::strin
 }
 
 Status Ext4Format::add_name(Handle& handle, InodeNumber directory, const Name& name) {
-  const Changing lock(*this, handle);
-  return ext4::add_name(*volume_, directory, name);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::add_name(*volume_, directory, name));
 }
 
 Status Ext4Format::remove_name(Handle& handle, InodeNumber directory, std::string_view name) {
-  const Changing lock(*this, handle);
-  return ext4::remove_name(*volume_, directory, name);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::remove_name(*volume_, directory, name));
 }
 
 Status Ext4Format::replace_name(Handle& handle, InodeNumber directory, const Name& name) {
-  const Changing lock(*this, handle);
-  return ext4::replace_name(*volume_, directory, name);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::replace_name(*volume_, directory, name));
 }
 
 Status Ext4Format::make_directory(Handle& handle, InodeNumber directory, InodeNumber parent) {
-  const Changing lock(*this, handle);
-  return ext4::make_directory(*volume_, directory, parent);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::make_directory(*volume_, directory, parent));
 }
 
 Status Ext4Format::set_parent(Handle& handle, InodeNumber directory, InodeNumber parent) {
-  const Changing lock(*this, handle);
-  return ext4::set_parent(*volume_, directory, parent);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::set_parent(*volume_, directory, parent));
 }
 
 Result<bool> Ext4Format::directory_empty(InodeNumber directory) {
@@ -239,8 +200,8 @@ Result<std::string> Ext4Format::read_symlink(InodeNumber inode) {
 }
 
 Status Ext4Format::write_symlink(Handle& handle, InodeNumber inode, std::string_view target) {
-  const Changing lock(*this, handle);
-  return ext4::write_symlink(*volume_, inode, target);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::write_symlink(*volume_, inode, target));
 }
 
 Result<std::vector<std::string>> Ext4Format::list_attributes(InodeNumber inode) {
@@ -255,18 +216,18 @@ Result<std::string> Ext4Format::get_attribute(InodeNumber inode, std::string_vie
 
 Status Ext4Format::set_attribute(Handle& handle, InodeNumber inode, std::string_view name, std::string_view value,
                                  AttributeMode mode) {
-  const Changing lock(*this, handle);
-  return ext4::set_attribute(*volume_, inode, name, value, mode);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::set_attribute(*volume_, inode, name, value, mode));
 }
 
 Status Ext4Format::remove_attribute(Handle& handle, InodeNumber inode, std::string_view name) {
-  const Changing lock(*this, handle);
-  return ext4::remove_attribute(*volume_, inode, name);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::remove_attribute(*volume_, inode, name));
 }
 
 Status Ext4Format::remove_all_attributes(Handle& handle, InodeNumber inode) {
-  const Changing lock(*this, handle);
-  return ext4::remove_all_attributes(*volume_, inode);
+  Changing lock(*this, handle);
+  return lock.ended(ext4::remove_all_attributes(*volume_, inode));
 }
 
 // --- the volume ---

@@ -8,7 +8,8 @@
 //   F2 a commit runs with handles_ 0 and the mutex held throughout.
 //   F4 credits_ is the sum of what the open handles may change, and the journal has room for that and for what has
 //      changed already (log_credits.h).
-//   F3 the sum of the handles' reservations is the allocator's reserved count.
+//   F5 a handle that ends half done, or a function that fails amid its changes, stops the volume before the next
+//   commit. F3 the sum of the handles' reservations is the allocator's reserved count.
 #pragma once
 
 #include <condition_variable>
@@ -50,8 +51,8 @@ class Ext4Format final : public filesystem::Format {
   bool read_only() const override { return read_only_; }
 
   Status extents(InodeNumber inode, PageRange range, std::vector<filesystem::Extent>& found) override;
-  Status allocate(filesystem::Handle& handle, InodeNumber inode, PageRange range, filesystem::Initial initial,
-                  std::vector<filesystem::Extent>& added) override;
+  Result<PageIndex> allocate(filesystem::Handle& handle, InodeNumber inode, PageRange range,
+                             filesystem::Initial initial, std::vector<filesystem::Extent>& added) override;
   Status mark_written(filesystem::Handle& handle, InodeNumber inode, PageRange range) override;
   Status mark_unwritten(filesystem::Handle& handle, InodeNumber inode, PageRange range) override;
   Result<PageIndex> remove(filesystem::Handle& handle, InodeNumber inode, PageRange range,

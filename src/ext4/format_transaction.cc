@@ -74,7 +74,8 @@ Result<std::unique_ptr<filesystem::Handle>> Ext4Format::begin(const filesystem::
   auto handle = std::make_unique<OpenHandle>(*this);
   const MutexLock lock(mutex_);
   HF_TRY(check_writable());
-  const std::uint64_t credits = volume_->has_journal() ? log_credits(reservation, volume_->geometry()) : 0;
+  const std::uint64_t credits =
+      volume_->has_journal() ? log_credits(reservation, volume_->geometry(), volume_->log_capacity()) : 0;
   bool committed = false;
   for (;;) {
     while (draining_) changed_.wait(mutex_);
@@ -107,6 +108,14 @@ Result<std::unique_ptr<filesystem::Handle>> Ext4Format::begin(const filesystem::
 void Ext4Format::stop(OpenHandle& handle) {
   if (!handle.is_open()) return;
   const MutexLock lock(mutex_);
+  // Whoever waits to commit has not begun yet, as this handle is open, and finds that it must not. Tests:
+  // HalfDone.AnOperationThatStopsHalfway, HalfDone.ACommitThatWaitsForIt.
+  if (handle.half_done() && !volume_->failure()) {
+    const Error& why =
+        handle.failure() ? *handle.failure() : Error(EIO, volume_->name(), "an operation ended half done");
+    HF_MARK("ext4.half_done");
+    volume_->stop(why);
+  }
   volume_->allocator().unreserve(handle.reserved());
   credits_ -= handle.credits();
   --handles_;

@@ -89,16 +89,17 @@ Result<InodeAllocator::Made> InodeAllocator::take(GroupNumber group, std::uint32
   const std::uint32_t first_new_block = (used_end + per_block - 1) / per_block;
   const std::uint32_t block = index / per_block;
   const bool first_use = !zeroed && block >= first_new_block && geometry_.descriptor_checksums;
-  for (std::uint32_t between = first_new_block; first_use && between < block; ++between) {
-    HF_ASSIGN(BlockRef skipped, cache_.fresh(groups_.inode_table(group) + between, BlockKind::inode_table));
-    cache_.modify(skipped);
-  }
-  HF_TRY(blocks_.initialize(group));
+  // All that may fail comes before the first change.
   if (!first_use) {
     // The block is needed at the commit: better to hear of its damage now.
     HF_ASSIGN(const BlockRef table_block, cache_.read(groups_.inode_table(group) + block, BlockKind::inode_table));
   }
   HF_ASSIGN(BlockRef bits, bitmap(group));
+  HF_TRY(blocks_.initialize(group));
+  for (std::uint32_t between = first_new_block; first_use && between < block; ++between) {
+    HF_ASSIGN(BlockRef skipped, cache_.fresh(groups_.inode_table(group) + between, BlockKind::inode_table));
+    cache_.modify(skipped);
+  }
   HF_ASSIGN(RawInode * raw_inode, table_.make(number, first_use));
   set_bits(cache_.modify(bits), index, 1);
   changed(group);

@@ -95,6 +95,7 @@ Result<RawInode*> InodeTable::make(std::uint32_t inode, bool first_use) {
 void InodeTable::changed(std::uint32_t inode) {
   const auto found = inodes_.find(inode);
   HF_CHECK(found != inodes_.end(), "I1: inode {} changed but is not in memory", inode);
+  ++changes_;
   if (found->second->dirty) return;
   found->second->dirty = true;
   dirty_.push_back(inode);

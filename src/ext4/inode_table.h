@@ -35,6 +35,8 @@ class InodeTable {
   // Writes changed inodes into their table blocks. Part of a commit.
   Status seal();
   std::size_t dirty() const { return dirty_.size(); }
+  // How often changed() was called.
+  std::uint64_t changes() const { return changes_; }
   std::size_t size() const { return inodes_.size(); }
   // When there are more clean inodes than the limit, drops some, those not used lately first.
   void trim(std::size_t inodes_max);
@@ -60,6 +62,7 @@ class InodeTable {
   std::string device_name_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Cached>> inodes_;
   std::vector<std::uint32_t> dirty_;
+  std::uint64_t changes_ = 0;
 };
 
 }  // namespace holdfast::ext4

@@ -35,10 +35,9 @@ Status write_block(Volume& volume, InodeNumber inode, RawInode& raw, std::string
   const ext2_inode_large before = raw.body;
   if ((raw.body.i_flags & EXT4_EXTENTS_FL) == 0) make_extent_root(raw);
   std::vector<Extent> added;
-  Status allocated = allocate_extents(volume, inode, kOnlyPage, filesystem::Initial::written, added);
-  if (!allocated) {
+  if (auto allocated = allocate_extents(volume, inode, kOnlyPage, filesystem::Initial::written, added); !allocated) {
     raw.body = before;
-    return allocated;
+    return std::move(allocated).error();
   }
   if (added.empty()) return invalid(inode, "has a target already");
   Result<BlockRef> ref = volume.cache().fresh(added.front().pfn.raw(), BlockKind::plain);

@@ -143,6 +143,7 @@ Status VolumeCore::seal(CachedBlock& block) const {
 
 ext2_super_block& VolumeCore::change_superblock() {
   superblock_changed_ = true;
+  ++superblock_changes_;
   return super_;
 }
 
@@ -190,7 +191,7 @@ Error VolumeCore::stopped() const {
 }
 
 Status VolumeCore::stop_after(Status status) {
-  if (!status) failure_ = status.error();
+  if (!status) stop(status.error());
   return status;
 }
 
@@ -250,16 +251,6 @@ std::uint64_t VolumeCore::log_room() const {
 
 std::uint64_t VolumeCore::log_capacity() const {
   return journal_ == nullptr ? ~std::uint64_t{0} : journal_->capacity() / 101 * 100;
-}
-
-Result<BlockRun> VolumeCore::allocate_data(const Goal& goal) {
-  // Two blocks for the run, and those of the extent tree that speaks of all of them.
-  constexpr std::uint64_t kSlack = 32;
-  if (journal_ != nullptr && log_room() < kept_log_room_ + kSlack) {
-    return Error(ENOSPC, name(), "free space lies in more pieces than the journal can take at once",
-                 "ask for less at a time, or make the journal larger (tune2fs -J size=)");
-  }
-  return allocator_.allocate_data(goal);
 }
 
 void VolumeCore::trim() {

@@ -50,7 +50,7 @@ class VolumeCore final : public Volume {
   Result<RawInode*> inode(InodeNumber inode) override;
   void inode_changed(InodeNumber inode) override { inodes_.changed(raw(inode)); }
 
-  Result<BlockRun> allocate_data(const Goal& goal) override;
+  Result<BlockRun> allocate_data(const Goal& goal) override { return allocator_.allocate_data(goal); }
   Result<BlockNumber> allocate_metadata(BlockNumber near) override { return allocator_.allocate_metadata(near); }
   Status free_blocks(BlockRun run) override { return allocator_.free_blocks(run); }
   void unallocate(BlockRun run) override { allocator_.unallocate(run); }
@@ -67,9 +67,20 @@ class VolumeCore final : public Volume {
   // For changes of the superblock; they are written by the next commit.
   ext2_super_block& change_superblock();
 
+  // As the functions of the same name in filesystem/format.h.
+  Status write_inode(InodeNumber inode, const Attributes& attributes);
+  Result<InodeNumber> create_inode(InodeNumber parent, const Attributes& attributes, std::uint32_t generation);
+  Status free_inode(InodeNumber inode);
+  Status add_orphan(InodeNumber inode);
+  Status remove_orphan(InodeNumber inode);
+
   bool anything_to_commit() const;
   // Blocks and inodes changed since the last commit.
   std::size_t changes() const { return cache_.dirty_blocks() + inodes_.dirty(); }
+  // Another number after every change; the same one after an allocation that was taken back.
+  std::uint64_t change_number() const {
+    return cache_.modifications() - 2 * allocator_.taken_back() + inodes_.changes() + superblock_changes_;
+  }
   // What was flushed on the device before, by this thread, is durable before the commit is. EROFS after an earlier
   // failure; else what failed now.
   Status commit();
@@ -83,8 +94,6 @@ class VolumeCore final : public Volume {
   std::uint64_t log_room() const;
   // Blocks that one transaction may change at most.
   std::uint64_t log_capacity() const;
-  // Set aside for other operations that are under way: allocations of data must leave that much.
-  void keep_log_room(std::uint64_t blocks) { kept_log_room_ = blocks; }
   bool log_is_home() const { return journal_ == nullptr || journal_->empty(); }
   // Brings what was committed home. Precondition: nothing to commit. Errors as commit.
   Status checkpoint();
@@ -92,6 +101,10 @@ class VolumeCore final : public Volume {
   Status close_log();
   // Whether a replay in memory has blocks of the run, which what lies on the device is older than.
   bool is_stale(BlockRun run) const { return replayed_ != nullptr && replayed_->touches(run); }
+  // Nothing is written any more: what is in memory does not belong together.
+  void stop(const Error& why) {
+    if (!failure_) failure_ = why;
+  }
   // Why nothing is written any more.
   const std::optional<Error>& failure() const { return failure_; }
   // Between operations: keeps the caches within their bounds.
@@ -122,9 +135,9 @@ class VolumeCore final : public Volume {
   const std::unique_ptr<ReplayedBlocks> replayed_;
   const std::unique_ptr<Journal> journal_;
   const filesystem::Recovery recovery_;
-  std::uint64_t kept_log_room_ = 0;
   Library library_;  // made when first asked for
   bool superblock_changed_ = false;
+  std::uint64_t superblock_changes_ = 0;
   std::optional<Error> failure_;
 };
 

@@ -29,13 +29,15 @@ PageIndex end_with_ahead(const Inode& inode, PageRange range) HF_REQUIRES(inode.
   return page_after(round_up(range.end.bytes() + ahead, ahead));
 }
 
-Status allocate_once(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
+// In one handle; returns how far it came. `came` is what was a hole before.
+Result<PageIndex> allocate_part(Inode& inode, PageRange range, std::vector<PageRange>& came) HF_REQUIRES(inode.lock) {
   Format& format = inode.core.format();
   // At worst no two clusters follow each other; the range may begin and end inside of one.
   const auto extents = static_cast<std::uint32_t>(range.count().raw() / format.cluster().raw() + 2);
   HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 1, .extents = extents, .takes_space = true}));
   std::vector<Extent> added;
-  HF_TRY(format.allocate(*handle, inode.number, range, Initial::unwritten, added));
+  HF_ASSIGN(const PageIndex end, format.allocate(*handle, inode.number, range, Initial::unwritten, added));
+  handle->done();
   // Large pages show new blocks beside old ones: see zero_unwritten in windows.cc.
   const bool shown_at_once = shown_unit(inode) > PageCount(1);
   for (const Extent& extent : added) {
@@ -46,8 +48,27 @@ Status allocate_once(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
       HF_TRY(std::move(zeroed));
     }
     inode.extents.add(extent);
+    came.push_back({extent.index, extent.index + extent.count});
   }
-  refresh_windows(inode, range);
+  refresh_windows(inode, {range.first, end});
+  return end;
+}
+
+// Where free space lies in many pieces it takes several handles. All of the range, or nothing of it; but blocks that
+// somebody touched meanwhile stay, unwritten.
+Status allocate_all(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
+  std::vector<PageRange> came;
+  while (!range.empty()) {
+    const Result<PageIndex> end = allocate_part(inode, range, came);
+    HF_MARK("allocation.part");
+    if (!end) {
+      if (end.error().code() == ENOSPC) {
+        for (const PageRange& each : came) HF_TRY(give_back(inode, each, Nanoseconds(0)));
+      }
+      return Error(end.error());
+    }
+    range.first = *end;
+  }
   return {};
 }
 
@@ -111,7 +132,7 @@ Result<PageRange> fill_holes(Inode& inode, PageRange range, Ahead ahead) {
     // Blocks that are there already are somebody's wish (fallocate): they are not ours to drop.
     HF_ASSIGN(const PageIndex end, hole_end(inode, {range.end, end_with_ahead(inode, range)}));
     if (const PageRange more{range.first, end}; more.end > range.end) {
-      const Status all = allocate_once(inode, more);
+      const Status all = allocate_all(inode, more);
       if (all) {
         inode.ahead_end = std::max(inode.ahead_end, more.end);
         inode.core.note_ahead();
@@ -120,13 +141,13 @@ Result<PageRange> fill_holes(Inode& inode, PageRange range, Ahead ahead) {
       if (all.error().code() != ENOSPC) return Error(all.error());
     }
   }
-  const Status status = allocate_once(inode, range);
+  const Status status = allocate_all(inode, range);
   if (status) return range;
   if (status.error().code() != ENOSPC) return Error(status.error());
   // What was freed lately may be used after a commit.
   HF_MARK("allocation.commits");
   HF_TRY(inode.core.format().commit());
-  HF_TRY(allocate_once(inode, range));
+  HF_TRY(allocate_all(inode, range));
   return range;
 }
 

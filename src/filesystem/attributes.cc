@@ -27,6 +27,7 @@ Status change_attributes(Inode& inode, Change change) {
   change(changed);
   changed.changed = file_time_now();
   HF_TRY(inode.core.format().write_inode(*handle, inode.number, changed));
+  handle->done();
   inode.attributes = changed;
   return {};
 }
@@ -40,7 +41,9 @@ Status change_extended(Inode& inode, bool takes_space, Change change) {
             format.begin({.inodes = 1, .attribute_blocks = 1, .takes_space = takes_space}));
   HF_TRY(change(format, *handle));
   inode.attributes.changed = file_time_now();
-  return format.write_inode(*handle, inode.number, inode.attributes);
+  HF_TRY(format.write_inode(*handle, inode.number, inode.attributes));
+  handle->done();
+  return {};
 }
 
 }  // namespace

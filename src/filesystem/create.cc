@@ -38,12 +38,13 @@ Status fill(Core& core, Handle& handle, InodeNumber number, InodeNumber parent, 
   return {};
 }
 
-// An inode that could not be given its name or content. On the orphan list it is freed at the latest by the next
-// mount; here it is freed at once unless it has got blocks already, which eviction then takes.
+// An inode that could not be given its name or content goes to the orphan list, from which eviction takes it, or the
+// next mount.
 void discard(Core& core, Handle& handle, InodeNumber number, Attributes attributes) {
   attributes.links = 0;
   if (!core.format().write_inode(handle, number, attributes)) return;
   if (!core.format().add_orphan(handle, number)) return;
+  handle.done();
   core.inodes().mark_orphan(*core.inodes().insert_new(number, attributes));
 }
 
@@ -90,6 +91,7 @@ Result<InodeRef> create(Core& core, const Parent& parent, const NewInode& what, 
   HF_ASSIGN(const Attributes filled, format.read_inode(number));
   InodeRef inode = core.inodes().insert_new(number, filled);
   inode->set_path_hint(path);
+  handle->done();
   return inode;
 }
 
@@ -104,6 +106,7 @@ Result<InodeRef> create_unnamed(Core& core, std::uint32_t permissions) {
   HF_ASSIGN(attributes, format.read_inode(number));
   InodeRef inode = core.inodes().insert_new(number, attributes);
   core.inodes().mark_orphan(*inode);
+  handle->done();
   return inode;
 }
 
@@ -131,7 +134,9 @@ Status add_link(Core& core, Inode& inode, const Parent& parent, std::string_view
   ++inode.attributes.links;
   inode.attributes.changed = file_time_now();
   HF_TRY(format.write_inode(*handle, inode.number, inode.attributes));
-  return touch_directory(*handle, directory);
+  HF_TRY(touch_directory(*handle, directory));
+  handle->done();
+  return {};
 }
 
 }  // namespace holdfast::filesystem

@@ -97,7 +97,9 @@ Status free_number(Inode& inode) {
   if (handle) core.inodes().finish_eviction(inode);
   core.quarantine().end(number);
   if (!handle) return std::move(handle).error();
-  return core.format().free_inode(**handle, number);
+  HF_TRY(core.format().free_inode(**handle, number));
+  (*handle)->done();
+  return {};
 }
 
 void evict(Inode& inode) {
@@ -176,6 +178,7 @@ Status clean_orphans(Core& core) {
     HF_TRY(remove_in_steps(*inode, {page_after(attributes.size), kEndOfFile}));
     HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 2}));
     HF_TRY(format.remove_orphan(*handle, number));
+    handle->done();
   }
   return {};
 }

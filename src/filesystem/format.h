@@ -4,8 +4,8 @@
 // format locks itself: every function may be called from any thread; none waits for a pin or touches user memory.
 //
 // Every change happens inside a Handle (reserve, modify, stop): begin() reserves what the operation may need, so that
-// nothing fails for lack of space in the middle; the changes of one handle become durable together. A function that
-// fails has changed nothing unless it says otherwise.
+// little fails for lack of space in the middle; the changes of one handle become durable together. A function that
+// fails has changed nothing. What an operation changed before it failed it takes back, or the format stops.
 //
 // Counting: `links` 0 plus an entry on the orphan list is how an inode without a name survives a crash.
 #pragma once
@@ -89,14 +89,19 @@ struct Reservation {
   std::uint32_t inodes = 1;            // inodes whose attributes change
   std::uint32_t names = 0;             // directory entries added or removed
   std::uint32_t extents = 0;           // extents added or removed (a range of many is cut into several handles)
+  std::uint32_t extent_nodes = 0;      // of extent trees, where the extents lie so scattered that each has its own
   std::uint32_t attribute_blocks = 0;  // extended attribute blocks
   bool takes_space = false;            // false: must succeed on a full pool (unlink, truncate)
 };
 
-// One operation's changes. stop() ends it; the destructor stops it too.
+// One operation's changes; the destructor ends it. One that ends with changes behind the last done() was left half
+// done: they are never committed, and nothing is any more (EROFS, naming the failure).
 class Handle {
  public:
   virtual ~Handle() = default;
+  // What was changed up to now belongs together and is complete: the operation's last step, the last part of it that
+  // can stand alone, or the end of taking a failed one back.
+  virtual void done() {}
 };
 
 enum class Initial : std::uint8_t {
@@ -143,10 +148,11 @@ class Format {
   // --- blocks of files ---
   // Appends the extents that overlap the range, in order, clipped to it; holes are what is missing.
   virtual Status extents(InodeNumber inode, PageRange range, std::vector<Extent>& found) = 0;
-  // Blocks for every hole of the range, congruent to 2 MiB units for large files; appends what was added. All or
-  // nothing: ENOSPC leaves the file as it was. The device memory is reserved before return.
-  virtual Status allocate(Handle& handle, InodeNumber inode, PageRange range, Initial initial,
-                          std::vector<Extent>& added) = 0;
+  // Blocks for every hole of the range, congruent to 2 MiB units for large files; appends what was added. The device
+  // memory is reserved before return. Returns how far it came: the end of the range, unless free space lies in so many
+  // pieces that the rest needs another handle; in each one it comes further. ENOSPC: the file is as it was.
+  virtual Result<PageIndex> allocate(Handle& handle, InodeNumber inode, PageRange range, Initial initial,
+                                     std::vector<Extent>& added) = 0;
   virtual Status mark_written(Handle& handle, InodeNumber inode, PageRange range) = 0;
   // The reverse, for blocks that stay in a cluster past the end of the file: written blocks there are damage to e2fsck.
   // Holes of the range stay holes.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -37,7 +38,9 @@ Result<bool> commit_zero(Inode& inode, layout::Break& broken, std::uint64_t offs
     HF_TRY(detached.find({}, {{{offset, end}, {}}}));
     if (!detached.empty()) {
       inode.removals.fetch_add(1, std::memory_order_release);  // W3
-      HF_TRY(detached.move());
+      HF_ASSIGN(std::unique_ptr<Handle> moved, detached.move(std::nullopt));
+      moved->done();
+      moved.reset();
       commit->remove_entries();
       detached.hand_over();
       Status tracked = track_pinned(inode, *commit, {});

@@ -8,29 +8,17 @@
 #include "base/check.h"
 #include "base/fault_point.h"
 #include "base/mark.h"
-#include "device/copy.h"
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
-#include "filesystem/ordered.h"
 #include "filesystem/quarantine.h"
-#include "filesystem/record.h"
-#include "filesystem/removal.h"
 #include "filesystem/windows.h"
 #include "filesystem/worker.h"
 
 namespace holdfast::filesystem {
 namespace {
 
-// More runs than this are moved as one, with what lies between: it is freed right after.
-constexpr std::size_t kRunsMax = 256;
-
-// A step that can be taken back.
-struct Move {
-  InodeNumber from;
-  PageRange range;
-  InodeNumber to;
-  PageIndex to_index;
-};
+// What a run has at most; the records of more could be more than a handle may change.
+constexpr std::size_t kExtentsAStep = 256;
 
 // The device pages of a cluster of the file, of which some may be holes to the file. nullopt: all are.
 Result<std::optional<Extent>> cluster_at(Inode& inode, PageRange cluster) HF_REQUIRES(inode.lock) {
@@ -68,26 +56,44 @@ Status QuarantineMove::find_runs(PageRange leaving) {
   std::vector<Extent> extents;
   HF_TRY(inode_.core.format().extents(inode_.number, leaving, extents));
   const std::uint64_t cluster = inode_.core.format().cluster().raw();
+  std::vector<PageRange> ranges;
   for (const Extent& extent : extents) {
     for (const layout::BusyPages& busy : commit_.busy(extent.index, extent.pfn, extent.count)) {
       const PageRange range = round_out({busy.index, busy.index + busy.count}, PageCount(cluster));
-      if (!runs_.empty() && runs_.back().range.end >= range.first) {
-        runs_.back().range.end = std::max(runs_.back().range.end, range.end);
+      if (!ranges.empty() && ranges.back().end >= range.first) {
+        ranges.back().end = std::max(ranges.back().end, range.end);
       } else {
-        runs_.push_back({range, {}, {}});
+        ranges.push_back(range);
       }
     }
   }
-  if (runs_.size() > kRunsMax) runs_ = {{{runs_.front().range.first, runs_.back().range.end}, {}, {}}};
-  for (Run& run : runs_) {
-    for (Extent extent : extents) {
-      const PageIndex first = std::max(extent.index, run.range.first);
-      const PageIndex end = std::min(extent.index + extent.count, run.range.end);
-      if (first < end)
-        run.extents.push_back({first, extent.pfn + (first - extent.index), end - first, extent.unwritten});
+  auto extent = extents.begin();
+  for (const PageRange& range : ranges) {
+    while (extent != extents.end() && extent->index + extent->count <= range.first) ++extent;
+    std::vector<Extent> parts;
+    for (auto each = extent; each != extents.end() && each->index < range.end; ++each) {
+      const PageIndex first = std::max(each->index, range.first);
+      const PageIndex end = std::min(each->index + each->count, range.end);
+      parts.push_back({first, each->pfn + (first - each->index), end - first, each->unwritten});
     }
+    add_run(range, std::move(parts));
   }
   return {};
+}
+
+// As several runs, where it has too many extents for one step.
+void QuarantineMove::add_run(PageRange range, std::vector<Extent> extents) {
+  const std::uint64_t cluster = inode_.core.format().cluster().raw();
+  Run run{range, {}, {}};
+  for (const Extent& extent : extents) {
+    const PageIndex cut(round_down(extent.index.raw(), cluster));
+    if (run.extents.size() >= kExtentsAStep && cut >= run.extents.back().index + run.extents.back().count) {
+      runs_.push_back({{run.range.first, cut}, {}, std::move(run.extents)});
+      run = {{cut, range.end}, {}, {}};
+    }
+    run.extents.push_back(extent);
+  }
+  runs_.push_back(std::move(run));
 }
 
 Status QuarantineMove::find_copies(Bytes edge) {
@@ -133,111 +139,12 @@ Status QuarantineMove::make_holding() {
   HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 2}));
   HF_ASSIGN(const InodeNumber number, format.create_inode(*handle, format.root(), attributes));
   HF_TRY(format.add_orphan(*handle, number));
+  handle->done();
   InodeRef fresh = core.inodes().insert_new(number, attributes);
   core.inodes().mark_orphan(*fresh);
   // Somebody else may have made one meanwhile: then this one, without blocks, goes again.
   core.quarantine().offer_holding(std::move(fresh));
   return {};
-}
-
-Result<std::unique_ptr<Handle>> QuarantineMove::move() {
-  inode_.lock.assert_held();
-  Core& core = inode_.core;
-  Format& format = core.format();
-  // What was written here is to be written there as well.
-  HF_TRY(record_locked(inode_));
-  const PageCount cluster = format.cluster();
-  std::size_t extents = kExtentsAtATime + copies_.size() * (3 + cluster.raw());
-  for (const Run& run : runs_) extents += run.extents.size() + 2;
-  HF_TRY(get_holding());
-  HF_ASSIGN(std::unique_ptr<Handle> handle,
-            format.begin({.inodes = 3, .extents = static_cast<std::uint32_t>(4 * extents + 8)}));
-  std::vector<std::vector<Extent>> fresh(copies_.size());
-  for (std::size_t i = 0; i < copies_.size(); ++i) HF_TRY(copy(*handle, copies_[i], fresh[i]));
-  // Copies are ready: from here on only extent blocks may be missing, and moves can be taken back.
-  std::vector<Move> done;
-  const auto step = [&](const Move& each) {
-    if (HF_FAULT_POINT("quarantine.move")) return Status(Error(ENOSPC, inode_.path_hint(), "no block for its extents"));
-    Status status = format.move(*handle, each.from, each.range, each.to, each.to_index);
-    if (status) done.push_back(each);
-    return status;
-  };
-  Status status;
-  for (std::vector<Run>* const list : {&runs_, &copies_}) {
-    for (Run& run : *list) {
-      run.to = core.quarantine().next_index(run.range.count(), cluster);
-      if (status) status = step({inode_.number, run.range, holding_->number, run.to});
-    }
-  }
-  for (std::size_t i = 0; i < copies_.size() && status; ++i) {
-    const PageIndex at = fresh[i].front().index;
-    status = step({holding_->number, {at, at + cluster}, inode_.number, copies_[i].range.first});
-  }
-  if (!status) {
-    for (auto each = done.rbegin(); each != done.rend(); ++each) {
-      const PageRange back{each->to_index, each->to_index + each->range.count()};
-      const Status undone = format.move(*handle, each->to, back, each->from, each->range.first);
-      if (!undone) core.note_failure(undone.error());
-    }
-    return std::move(status).error();
-  }
-  for (std::size_t i = 0; i < copies_.size(); ++i) {
-    for (const Extent& each : fresh[i]) {
-      const PageIndex index = copies_[i].range.first + (each.index - fresh[i].front().index);
-      inode_.extents.add({index, each.pfn, each.count, each.unwritten});
-    }
-    forget_unrecorded(inode_, copies_[i].range);
-  }
-  HF_MARK("quarantine.moved");
-  return handle;
-}
-
-// A block of its own for the part that stays, with the bytes that stay; it is made in the holding inode, so that a
-// failure leaves it there to be freed. Pages that nobody has written, past the end of the file above all, stay
-// unwritten.
-Status QuarantineMove::copy(Handle& handle, const Run& run, std::vector<Extent>& fresh) {
-  inode_.lock.assert_held();
-  Core& core = inode_.core;
-  Format& format = core.format();
-  const PageCount cluster = format.cluster();
-  const PageIndex index = core.quarantine().next_index(cluster, cluster);
-  std::vector<Extent> added;
-  HF_TRY(format.allocate(handle, holding_->number, {index, index + cluster}, Initial::unwritten, added));
-  HF_CHECK(added.size() == 1 && added.front().count == cluster, "a cluster came in {} pieces", added.size());
-  const Pfn first = added.front().pfn;
-  // A window on a carrier of large pages shows what is unwritten, too.
-  const bool shown_whole = shown_unit(inode_) > PageCount(1);
-  for (PageCount page; page < cluster; page += PageCount(1)) {
-    const PageIndex at = run.range.first + page;
-    HF_ASSIGN(const Found found, locate(inode_, at));
-    const bool unwritten = found.kind != Found::Kind::written;
-    if (!unwritten) HF_TRY(copy_page(core.device().at(first + page), found.pfn, at));
-    if (unwritten && shown_whole) HF_TRY(zero_device(inode_, first + page, 0, kPageBytes));
-    if (!fresh.empty() && fresh.back().unwritten == unwritten) {
-      fresh.back().count += PageCount(1);
-    } else {
-      fresh.push_back({index + page, first + page, PageCount(1), unwritten});
-    }
-  }
-  for (const Extent& each : fresh) {
-    if (each.unwritten) continue;
-    HF_TRY(order_bytes(core.device(), each));
-    HF_TRY(format.mark_written(handle, holding_->number, {each.index, each.index + each.count}));
-  }
-  return {};
-}
-
-// A page of the file, without the bytes that are to be zero.
-Status QuarantineMove::copy_page(std::byte* to, Pfn from, PageIndex at) {
-  device::CopyOutcome outcome = device::load(to, inode_.core.device().at(from), kPageBytes);
-  for (const Bytes& edge : edges_) {
-    const std::uint64_t begin = std::max(edge.first, at.bytes());
-    const std::uint64_t end = std::min(edge.second, at.bytes() + kPageBytes);
-    if (begin < end && outcome == device::CopyOutcome::done)
-      outcome = device::zero(to + (begin - at.bytes()), end - begin);
-  }
-  if (outcome == device::CopyOutcome::done) return {};
-  return Error(EIO, inode_.path_hint(), "device memory cannot be read");
 }
 
 void QuarantineMove::hand_over() {

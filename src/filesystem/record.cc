@@ -12,7 +12,10 @@ namespace holdfast::filesystem {
 namespace {
 
 constexpr std::size_t kRangesMax = 64;
-constexpr std::size_t kRangesAHandle = 2 * kRangesMax;  // what a journal takes at once, for one
+// What a journal takes at once, for one.
+constexpr std::size_t kRangesAHandle = 2 * kRangesMax;
+constexpr std::size_t kExtentsAHandle = 4096;
+constexpr std::size_t kExtentsANode = 50;
 
 void note_written(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   std::vector<PageRange>& notes = inode.unrecorded;
@@ -37,14 +40,35 @@ void note_written(Inode& inode, PageRange range) HF_REQUIRES(inode.lock) {
   }
 }
 
-// By what the format knows: the cache may have forgotten.
-Status order_range(Inode& inode, PageRange range) {
+// What is recorded in one handle.
+struct Part {
+  std::vector<PageRange> ranges;
+  std::size_t extents = 0;
+};
+
+// The next part, from the end. By what the format knows, as the cache may have forgotten, and with the bytes flushed.
+Result<Part> next_part(Inode& inode) HF_REQUIRES(inode.lock) {
   device::Device& device = inode.core.device();
-  if (!keeps_bytes(device)) return {};
+  Part part;
   std::vector<Extent> extents;
-  HF_TRY(inode.core.format().extents(inode.number, range, extents));
-  for (const Extent& extent : extents) HF_TRY(order_bytes(device, extent));
-  return {};
+  auto left = inode.unrecorded.rbegin();
+  for (; left != inode.unrecorded.rend() && part.ranges.size() < kRangesAHandle; ++left) {
+    PageRange range = *left;
+    extents.clear();
+    HF_TRY(inode.core.format().extents(inode.number, range, extents));
+    std::size_t first = 0;
+    if (part.extents + extents.size() > kExtentsAHandle) {
+      if (!part.ranges.empty()) break;
+      first = extents.size() - kExtentsAHandle;
+      range.first = extents[first].index;
+    }
+    for (std::size_t i = first; i < extents.size() && keeps_bytes(device); ++i) {
+      HF_TRY(order_bytes(device, extents[i]));
+    }
+    part.ranges.push_back(range);
+    part.extents += extents.size() - first;
+  }
+  return part;
 }
 
 }  // namespace
@@ -78,15 +102,18 @@ Status record_locked(Inode& inode) {
   Format& format = inode.core.format();
   // The size goes first: written blocks past the end of a file are damage.
   do {
-    const std::size_t left = inode.unrecorded.size() - std::min(inode.unrecorded.size(), kRangesAHandle);
-    // A range in the middle of an extent cuts it in three.
-    const auto extents = static_cast<std::uint32_t>(1 + 2 * (inode.unrecorded.size() - left));
-    HF_ASSIGN(const std::unique_ptr<Handle> handle, format.begin({.inodes = 1, .extents = extents}));
+    HF_ASSIGN(const Part part, next_part(inode));
+    // A range in the middle of an extent cuts it in three; one that has many changes the nodes that they lie in.
+    const auto extents = static_cast<std::uint32_t>(1 + 2 * part.ranges.size());
+    const auto nodes = static_cast<std::uint32_t>(part.extents / kExtentsANode);
+    HF_ASSIGN(const std::unique_ptr<Handle> handle,
+              format.begin({.inodes = 1, .extents = extents, .extent_nodes = nodes}));
     HF_TRY(format.write_inode(*handle, inode.number, inode.attributes));
-    while (inode.unrecorded.size() > left) {
-      HF_TRY(order_range(inode, inode.unrecorded.back()));
-      HF_TRY(format.mark_written(*handle, inode.number, inode.unrecorded.back()));
-      inode.unrecorded.pop_back();
+    handle->done();
+    for (const PageRange& range : part.ranges) {
+      HF_TRY(format.mark_written(*handle, inode.number, range));
+      handle->done();
+      forget_unrecorded(inode, range);
     }
   } while (!inode.unrecorded.empty());
   inode.attributes_unrecorded = false;

@@ -84,24 +84,30 @@ Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) {
   return {};
 }
 
-Status remove_in_steps(Inode& inode, PageRange range, bool shrinks, PageRange past_the_end,
-                       std::unique_ptr<Handle> handle) {
-  if (range.empty() && !shrinks) return {};
+Status remove_in_steps(Inode& inode, PageRange range, Shrinking shrinking) {
+  if (range.empty() && !shrinking.shrinks) {
+    if (shrinking.handle) shrinking.handle->done();
+    return {};
+  }
   Format& format = inode.core.format();
-  bool on_orphan_list = inode.attributes.links == 0;
-  bool added_to_list = false;
+  bool on_orphan_list = inode.attributes.links == 0 || shrinking.listed;
+  bool added_to_list = shrinking.listed;
+  std::unique_ptr<Handle> handle = std::move(shrinking.handle);
   for (bool first = true; first || !range.empty(); first = false) {
     if (!handle) {
       HF_ASSIGN(handle, format.begin({.inodes = 3, .extents = 2 * kExtentsAtATime}));
     }
     if (HF_FAULT_POINT("removal.step")) return Error(EIO, inode.path_hint(), "made to fail");
+    // What may still find no space comes first.
+    if (first && !shrinking.past_the_end.empty()) {
+      HF_TRY(format.mark_unwritten(*handle, inode.number, shrinking.past_the_end));
+    }
     PageIndex done = range.first;
     if (!range.empty()) {
       HF_ASSIGN(done, format.remove(*handle, inode.number, range, kExtentsAtATime));
     }
     range.end = done;
-    if (shrinks && first) {
-      if (!past_the_end.empty()) HF_TRY(format.mark_unwritten(*handle, inode.number, past_the_end));
+    if (shrinking.shrinks && first) {
       HF_TRY(format.write_inode(*handle, inode.number, inode.attributes));
       if (!range.empty() && !on_orphan_list) {
         HF_TRY(format.add_orphan(*handle, inode.number));
@@ -110,6 +116,7 @@ Status remove_in_steps(Inode& inode, PageRange range, bool shrinks, PageRange pa
     }
     if (range.empty() && added_to_list) HF_TRY(format.remove_orphan(*handle, inode.number));
     HF_MARK("removal.step");
+    handle->done();
     handle.reset();
   }
   return {};
@@ -150,11 +157,12 @@ Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnP
     HF_TRY(detached.find(plan.whole, {{{plan.edges[0].begin, plan.edges[0].end},  //
                                        {plan.edges[1].begin, plan.edges[1].end}}}));
     if (!detached.empty()) {
-      HF_ASSIGN(moved, detached.move());
+      HF_ASSIGN(moved, detached.move(new_size));
     }
   }
 
   const std::uint64_t old_size = inode.attributes.size;
+  const std::vector<PageRange> unrecorded = inode.unrecorded;
   forget_unrecorded(inode, plan.whole);
   note_change(inode);
   if (new_size) inode.attributes.size = *new_size;
@@ -163,9 +171,10 @@ Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnP
   const PageRange past_the_end =
       new_size ? PageRange{page_after(*new_size), std::max(page_after(*new_size), plan.whole.first)} : PageRange{};
   forget_unrecorded(inode, past_the_end);
-  if (Status removed = remove_in_steps(inode, plan.whole, new_size.has_value(), past_the_end, std::move(moved));
-      !removed) {
+  Shrinking shrinking{new_size.has_value(), past_the_end, std::move(moved), detached.announced()};
+  if (Status removed = remove_in_steps(inode, plan.whole, std::move(shrinking)); !removed) {
     inode.attributes.size = old_size;
+    inode.unrecorded = unrecorded;
     inode.extents.forget();
     // What is pinned has left the file all the same.
     if (!detached.empty()) static_cast<void>(let_go(inode, commit, detached, plan.whole, on_pinned));

@@ -11,6 +11,7 @@
 
 #include <holdfast/types.h>
 
+#include "filesystem/format.h"
 #include "filesystem/inode.h"
 #include "layout/break.h"
 
@@ -36,11 +37,17 @@ Status take_out(Inode& inode, layout::Commit& commit, Cut cut, OnPinned on_pinne
 // Extents freed in one handle: about 1 ms of work.
 inline constexpr std::uint32_t kExtentsAtATime = 256;
 
-// Frees the blocks of a range that nobody can reach, in as many handles as it takes. With `shrinks` the first handle
-// also records the inode's size and marks `past_the_end`, what stays of a cluster, unwritten; a crash in the middle
-// leaves the file on the orphan list, so that the rest is freed then. `handle`, where given, is the first one.
-Status remove_in_steps(Inode& inode, PageRange range, bool shrinks = false, PageRange past_the_end = {},
-                       std::unique_ptr<Handle> handle = nullptr) HF_REQUIRES(inode.lock);
+// What the first handle of a removal does besides, where the file gets shorter.
+struct Shrinking {
+  bool shrinks = false;            // records the inode's size
+  PageRange past_the_end;          // what stays of a cluster: is marked unwritten
+  std::unique_ptr<Handle> handle;  // the first one, where it has begun already
+  bool listed = false;             // the inode is on the orphan list on account of this
+};
+
+// Frees the blocks of a range that nobody can reach, in as many handles as it takes. A crash in the middle of a
+// shrinking leaves the file on the orphan list, so that the rest is freed then.
+Status remove_in_steps(Inode& inode, PageRange range, Shrinking shrinking = {}) HF_REQUIRES(inode.lock);
 
 // Stores zeros over the memory from byte `offset` of the page on. EIO.
 Status zero_device(const Inode& inode, Pfn pfn, std::uint64_t offset, std::uint64_t length);

@@ -95,6 +95,7 @@ class Renaming {
     HF_TRY(touch_directory(*handle_, source_directory()));
     if (&source_directory() != &target_directory()) HF_TRY(touch_directory(*handle_, target_directory()));
     moved.set_path_hint(to_);
+    handle_->done();
     return {};
   }
 

@@ -67,7 +67,9 @@ Status unlink(Core& core, std::string_view path) {
     HF_ASSIGN(const std::unique_ptr<Handle> handle, core.format().begin({.inodes = 3, .names = 1}));
     HF_TRY(core.format().remove_name(*handle, directory.number, found.parent.name));
     HF_TRY(drop_name(core, *handle, *found.child));
-    return touch_directory(*handle, directory);
+    HF_TRY(touch_directory(*handle, directory));
+    handle->done();
+    return {};
   }
 }
 
@@ -88,7 +90,9 @@ Status remove_directory(Core& core, std::string_view path) {
     HF_TRY(core.format().remove_name(*handle, directory.number, found.parent.name));
     HF_TRY(drop_name(core, *handle, *found.child));
     directory.attributes.links = without_subdirectory(directory.attributes.links);
-    return touch_directory(*handle, directory);
+    HF_TRY(touch_directory(*handle, directory));
+    handle->done();
+    return {};
   }
 }
 

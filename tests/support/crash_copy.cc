@@ -9,8 +9,8 @@
 
 namespace holdfast::test {
 
-CrashCopy::CrashCopy(std::string mark, std::string image, std::string copy)
-    : mark_(std::move(mark)), image_(std::move(image)), copy_(std::move(copy)) {
+CrashCopy::CrashCopy(std::string mark, std::string image, std::string copy, unsigned passing)
+    : mark_(std::move(mark)), image_(std::move(image)), copy_(std::move(copy)), left_(passing) {
   mark::set_handler(&CrashCopy::reached, this);
 }
 
@@ -18,7 +18,7 @@ CrashCopy::~CrashCopy() { mark::set_handler(nullptr, nullptr); }
 
 void CrashCopy::reached(void* context, const char* name) {
   auto& self = *static_cast<CrashCopy*>(context);
-  if (self.mark_ != name || self.begun_.exchange(true)) return;
+  if (self.mark_ != name || self.left_.fetch_sub(1) != 1) return;
   copy_image(self.image_, self.copy_);
   self.taken_.store(true);
 }

@@ -7,10 +7,11 @@
 
 namespace holdfast::test {
 
-// From now on, until it goes: the first time that any thread reaches `mark`, the file is copied.
+// From now on, until it goes: the first time, or that of the number given, that any thread reaches `mark`, the file is
+// copied.
 class CrashCopy {
  public:
-  CrashCopy(std::string mark, std::string image, std::string copy);
+  CrashCopy(std::string mark, std::string image, std::string copy, unsigned passing = 1);
   ~CrashCopy();
   CrashCopy(const CrashCopy&) = delete;
   CrashCopy& operator=(const CrashCopy&) = delete;
@@ -23,7 +24,7 @@ class CrashCopy {
   const std::string mark_;
   const std::string image_;
   const std::string copy_;
-  std::atomic<bool> begun_{false};
+  std::atomic<unsigned> left_;
   std::atomic<bool> taken_{false};
 };
 

@@ -240,8 +240,8 @@ std::uint64_t MemoryFormat::find_free(std::uint64_t index, const Node& at) {
   return 0;
 }
 
-Status MemoryFormat::allocate(Handle& handle, InodeNumber inode, PageRange range, Initial initial,
-                              std::vector<Extent>& added) {
+Result<PageIndex> MemoryFormat::allocate(Handle& handle, InodeNumber inode, PageRange range, Initial initial,
+                                         std::vector<Extent>& added) {
   const std::lock_guard lock(mutex_);
   HF_ASSIGN(Node* const at, node(inode));
   MemoryHandle::of(handle).touch(inode);
@@ -277,7 +277,7 @@ Status MemoryFormat::allocate(Handle& handle, InodeNumber inode, PageRange range
   const std::size_t had = added.size();
   list(only, {PageIndex(0), kEndOfFile}, added);
   MemoryHandle::of(handle).count_extents(added.size() - had);
-  return {};
+  return range.end;
 }
 
 Status MemoryFormat::mark_written(Handle& handle, InodeNumber inode, PageRange range) {

@@ -68,8 +68,8 @@ class MemoryFormat final : public filesystem::Format {
   filesystem::InodeNumber root() const override { return filesystem::InodeNumber(2); }
   bool read_only() const override { return options_.read_only; }
   Status extents(filesystem::InodeNumber inode, PageRange range, std::vector<filesystem::Extent>& found) override;
-  Status allocate(filesystem::Handle& handle, filesystem::InodeNumber inode, PageRange range,
-                  filesystem::Initial initial, std::vector<filesystem::Extent>& added) override;
+  Result<PageIndex> allocate(filesystem::Handle& handle, filesystem::InodeNumber inode, PageRange range,
+                             filesystem::Initial initial, std::vector<filesystem::Extent>& added) override;
   Status mark_written(filesystem::Handle& handle, filesystem::InodeNumber inode, PageRange range) override;
   Status mark_unwritten(filesystem::Handle& handle, filesystem::InodeNumber inode, PageRange range) override;
   Result<PageIndex> remove(filesystem::Handle& handle, filesystem::InodeNumber inode, PageRange range,

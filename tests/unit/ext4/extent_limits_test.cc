@@ -92,7 +92,7 @@ TEST(ExtentLimits, TheLastPageOfAFile) {
   std::vector<Extent> added;
   ASSERT_TRUE(allocate_extents(bed.volume(), file, pages(kLogicalEnd - 1, kLogicalEnd), Initial::written, added));
   for (const PageRange range : {pages(kLogicalEnd, kLogicalEnd + 1), pages(5, kLogicalEnd + 1), kWholeFile}) {
-    const Status past = allocate_extents(bed.volume(), file, range, Initial::written, added);
+    const auto past = allocate_extents(bed.volume(), file, range, Initial::written, added);
     ASSERT_FALSE(past);
     EXPECT_EQ(past.error().code(), EFBIG);
   }
@@ -194,7 +194,7 @@ TEST(ExtentLimits, AFullVolume) {
     std::vector<Extent> added;
     std::uint64_t page = 0;
     for (std::uint64_t step = 4096; step > 0;) {
-      const Status status = allocate_extents(volume, bed.file(0), pages(page, page + step), Initial::unwritten, added);
+      const auto status = allocate_extents(volume, bed.file(0), pages(page, page + step), Initial::unwritten, added);
       if (status) {
         page += step;
       } else {
@@ -217,7 +217,7 @@ TEST(ExtentLimits, AFullVolume) {
     }
     EXPECT_EQ(refused, 1u);
     EXPECT_EQ(volume.free_clusters(), free_before);
-    const Status more = allocate_extents(volume, bed.file(1), pages(0, 1), Initial::written, added);
+    const auto more = allocate_extents(volume, bed.file(1), pages(0, 1), Initial::written, added);
     ASSERT_FALSE(more);
     EXPECT_EQ(more.error().code(), ENOSPC);
     EXPECT_TRUE(extents_of(bed, bed.file(1)).empty());
@@ -248,7 +248,7 @@ TEST(ExtentLimits, AFailureAtEveryAllocationChangesNothing) {
         fault_point::arm(point, nth);
         added.clear();
         // Fills the holes of a third of the file with records that join nothing.
-        const Status status = allocate_extents(volume, file, pages(0, 466 * ratio), Initial::written, added);
+        const auto status = allocate_extents(volume, file, pages(0, 466 * ratio), Initial::written, added);
         fault_point::disarm_all();
         if (status) {
           ASSERT_EQ(remove_extents(volume, file, pages(0, 466 * ratio), 100000).value().raw(), 0u);
@@ -377,7 +377,7 @@ TEST(ExtentLimits, FilesOfExt3CanBeReadOnly) {
   EXPECT_EQ(found[0].index.raw(), 12u);
   EXPECT_EQ(found[1].index.raw(), 1035u);
   std::vector<Extent> added;
-  const Status allocate = allocate_extents(bed.volume(), old, pages(1, 2), Initial::written, added);
+  const auto allocate = allocate_extents(bed.volume(), old, pages(1, 2), Initial::written, added);
   ASSERT_FALSE(allocate);
   EXPECT_EQ(allocate.error().code(), EOPNOTSUPP);
   EXPECT_NE(allocate.error().remedy().find("bmap2extent"), std::string::npos);

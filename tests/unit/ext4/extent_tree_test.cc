@@ -127,7 +127,7 @@ class ExtentModel {
     const bool unwritten = below(2) == 0;
     std::vector<Extent> added;
     const bool armed = maybe_fail();
-    const Status status =
+    const auto status =
         allocate_extents(volume(), inode(file), range, unwritten ? Initial::unwritten : Initial::written, added);
     fault_point::disarm_all();
     if (!status) {
@@ -156,7 +156,7 @@ class ExtentModel {
   void set_state(unsigned file, bool unwritten) {
     const PageRange range = some_range();
     const bool armed = maybe_fail();
-    const Status status =
+    const auto status =
         unwritten ? mark_unwritten(volume(), inode(file), range) : mark_written(volume(), inode(file), range);
     fault_point::disarm_all();
     if (!status) {

@@ -67,6 +67,7 @@ InodeNumber create(Format& format, const std::string& name, std::uint64_t pages)
   std::vector<Extent> added;
   format.allocate(*handle, inode, {PageIndex(0), PageIndex(pages)}, Initial::unwritten, added).value();
   format.add_name(*handle, format.root(), {name, inode, FileType::regular}).value();
+  handle->done();
   return inode;
 }
 
@@ -78,6 +79,7 @@ void destroy(Format& format, const std::string& name, InodeNumber inode) {
   format.write_inode(*handle, inode, attributes).value();
   format.remove(*handle, inode, {PageIndex(0), kEndOfFile}, 100).value();
   format.free_inode(*handle, inode).value();
+  handle->done();
 }
 
 TEST(Format, ThreadsAndCommits) {
@@ -131,6 +133,7 @@ TEST(Format, CommitWaitsForTheOpenHandle) {
   });
   const InodeNumber inode = format->create_inode(*handle, format->root(), plain_file()).value();
   format->add_name(*handle, format->root(), {"during", inode, FileType::regular}).value();
+  handle->done();
   EXPECT_FALSE(committed);
   EXPECT_FALSE(begun);
   handle.reset();
@@ -174,13 +177,14 @@ TEST(Format, FailuresInTheMiddleChangeNothing) {
       continue;
     }
     std::vector<Extent> added;
-    const Status allocated = format->allocate(*handle, *inode, {PageIndex(0), PageIndex(9)}, Initial::unwritten, added);
+    const auto allocated = format->allocate(*handle, *inode, {PageIndex(0), PageIndex(9)}, Initial::unwritten, added);
     EXPECT_EQ(allocated.error().code(), ENOSPC);
     EXPECT_TRUE(added.empty());
     Attributes attributes = format->read_inode(*inode).value();
     attributes.links = 0;
     format->write_inode(*handle, *inode, attributes).value();
     format->free_inode(*handle, *inode).value();
+    handle->done();
   }
   fault_point::disarm_all();
   EXPECT_EQ(format->space().free, before.free);
@@ -210,6 +214,7 @@ TEST(Format, CloseWithOrphansIsNotClean) {
     attributes.links = 0;
     const InodeNumber inode = format->create_inode(*handle, format->root(), attributes).value();
     format->add_orphan(*handle, inode).value();
+    handle->done();
   }
   format->close(true).value();
   EXPECT_NE(test::run_program("dumpe2fs -h " + format.image().path() + " | grep -q 'state:  *clean$'").status, 0);

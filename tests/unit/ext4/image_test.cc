@@ -47,6 +47,7 @@ InodeNumber make_file(Format& format, InodeNumber directory, const std::string& 
     format.allocate(*handle, inode, {PageIndex(0), PageIndex(pages)}, Initial::unwritten, added).value();
   }
   format.add_name(*handle, directory, {name, inode, FileType::regular}).value();
+  handle->done();
   return inode;
 }
 
@@ -58,6 +59,7 @@ InodeNumber make_directory_in(Format& format, InodeNumber parent, const std::str
   Attributes above = format.read_inode(parent).value();
   ++above.links;
   format.write_inode(*handle, parent, above).value();
+  handle->done();
   return inode;
 }
 
@@ -69,15 +71,18 @@ void remove_file(Format& format, InodeNumber directory, const std::string& name,
     attributes.links = 0;
     format.write_inode(*handle, inode, attributes).value();
     format.add_orphan(*handle, inode).value();
+    handle->done();
   }
   PageIndex end = kEndOfFile;
   while (end > PageIndex(0)) {
     const auto handle = format.begin(kFreeing).value();
     end = format.remove(*handle, inode, {PageIndex(0), end}, 16).value();
+    handle->done();
   }
   const auto handle = format.begin(kFreeing).value();
   format.remove_orphan(*handle, inode).value();
   format.free_inode(*handle, inode).value();
+  handle->done();
 }
 
 void expect_counts_agree(const Ext4Image& image, const filesystem::Space& space) {
@@ -197,6 +202,7 @@ TEST(Image, CheckerFreesOrphansAfterAnUncleanEnd) {
         std::vector<Extent> added;
         format->allocate(*handle, inode, {PageIndex(0), PageIndex(40)}, Initial::unwritten, added).value();
         format->add_orphan(*handle, inode).value();
+        handle->done();
         orphans.push_back(inode);
       }
       // One from the middle leaves the list again and gets a name.
@@ -208,6 +214,7 @@ TEST(Image, CheckerFreesOrphansAfterAnUncleanEnd) {
         attributes.size = 40 * kPageBytes;
         format->write_inode(*handle, orphans[2], attributes).value();
         format->add_name(*handle, format->root(), {"linked", orphans[2], FileType::regular}).value();
+        handle->done();
       }
       EXPECT_EQ(format->orphans().value().size(), 4u);
       format->commit().value();
@@ -259,6 +266,7 @@ TEST(Image, AttributesComeBack) {
       made.push_back(format->create_inode(*handle, format->root(), attributes).value());
       format->add_name(*handle, format->root(), {"n" + std::to_string(made.size()), made.back(), attributes.type})
           .value();
+      handle->done();
     };
     add(wanted);
     for (const auto& node : nodes) {
@@ -340,7 +348,7 @@ TEST(Image, FullPoolRefusesAndRemoves) {
     const InodeNumber inode =
         format->create_inode(*handle, format->root(), attributes_now(FileType::regular, 1)).value();
     std::vector<Extent> added;
-    const Status allocated = format->allocate(*handle, inode, {PageIndex(0), PageIndex(3)}, Initial::unwritten, added);
+    const auto allocated = format->allocate(*handle, inode, {PageIndex(0), PageIndex(3)}, Initial::unwritten, added);
     if (!allocated) {
       EXPECT_EQ(allocated.error().code(), ENOSPC);
       EXPECT_TRUE(added.empty());
@@ -348,12 +356,14 @@ TEST(Image, FullPoolRefusesAndRemoves) {
       attributes.links = 0;
       format->write_inode(*handle, inode, attributes).value();
       format->free_inode(*handle, inode).value();
+      handle->done();
       break;
     }
     Attributes attributes = format->read_inode(inode).value();
     attributes.size = 3 * kPageBytes;
     format->write_inode(*handle, inode, attributes).value();
     format->add_name(*handle, format->root(), {name, inode, FileType::regular}).value();
+    handle->done();
     files.emplace_back(name, inode);
   }
   EXPECT_GT(files.size(), 500u);

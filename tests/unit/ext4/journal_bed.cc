@@ -31,6 +31,7 @@ InodeNumber make_named(Format& format, InodeNumber parent, const std::string& na
     format.allocate(*handle, inode, {PageIndex(0), PageIndex(pages)}, filesystem::Initial::unwritten, added).value();
   }
   format.add_name(*handle, parent, {name, inode, type}).value();
+  handle->done();
   return inode;
 }
 
@@ -48,6 +49,7 @@ void take_away(Format& format, InodeNumber parent, const std::string& name) {
   format.write_inode(*handle, inode, attributes).value();
   EXPECT_EQ(format.remove(*handle, inode, {PageIndex(0), kEndOfFile}, 16).value(), PageIndex(0));
   format.free_inode(*handle, inode).value();
+  handle->done();
 }
 
 JournalBed::JournalBed(const std::string& make, std::uint64_t bytes)

@@ -231,6 +231,7 @@ TEST(Journal, ACopyThatLooksLikeTheJournalIsEscaped) {
     const InodeNumber link = bed->create_inode(*handle, bed->root(), attributes).value();
     bed->write_symlink(*handle, link, target).value();
     bed->add_name(*handle, bed->root(), {"link", link, FileType::symlink}).value();
+    handle->done();
   }
   bed->commit().value();
   bed.kill();

@@ -264,6 +264,7 @@ TEST(Recovery, ASmallJournalUnderLoad) {
       bed->allocate(*handle, file, {PageIndex(page * 2), PageIndex(page * 2 + 1)}, filesystem::Initial::unwritten,
                     added)
           .value();
+      handle->done();
     }
   }
   for (std::size_t i = 0; i < files.size(); i += 2) {
@@ -275,14 +276,17 @@ TEST(Recovery, ASmallJournalUnderLoad) {
       bed->write_inode(*handle, files[i], attributes).value();
       bed->add_orphan(*handle, files[i]).value();
       bed->remove_name(*handle, root, name).value();
+      handle->done();
     }
     for (PageIndex end = kEndOfFile; end != PageIndex(0);) {
       const auto handle = bed->begin({.inodes = 3, .extents = 512}).value();
       end = bed->remove(*handle, files[i], {PageIndex(0), end}, 256).value();
+      handle->done();
     }
     const auto handle = bed->begin({.inodes = 2}).value();
     bed->remove_orphan(*handle, files[i]).value();
     bed->free_inode(*handle, files[i]).value();
+    handle->done();
   }
   bed->commit().value();
   bed.kill();

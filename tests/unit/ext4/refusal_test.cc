@@ -353,6 +353,7 @@ void walk_and_change(Format& format) {
     static_cast<void>(format.remove_all_attributes(*handle, inode));
     static_cast<void>(format.free_inode(*handle, inode));
   }
+  handle->done();
 }
 
 // Without checksums every wrong byte is believed until something else contradicts it.
