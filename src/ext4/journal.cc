@@ -143,7 +143,8 @@ Status Journal::start(const ext2_super_block& volume) {
   head_ = super_.first();
   sequence_ = super_.sequence() + 1;
   // Still empty: that there is a log is said by the first checkpoint, when the volume's superblock is home.
-  HF_TRY(super_.write(device_, area_));
+  HF_TRY(super_.write_adopted(device_, area_));
+  HF_MARK("ext4.journal.adopted");
   started_ = true;
   return {};
 }

@@ -7,6 +7,7 @@
 
 #include "base/crc32c.h"
 #include "base/fault_point.h"
+#include "base/mark.h"
 #include "device/copy.h"
 
 namespace holdfast::ext4 {
@@ -91,6 +92,8 @@ Result<JournalSuper> JournalSuper::read(device::Device& device, const JournalAre
   }
   super.read_shape();
   if (super.shape_.has_crc32c()) {
+    // Features that others adopt reach the medium in any order with the rest. Nothing can have been logged then.
+    if (words.checksum_type == 0 && super.empty()) words.checksum_type = kJournalCrc32c;
     if (words.checksum_type != kJournalCrc32c) {
       return journal_damaged(device, fmt::format("checksum type {} is unknown", words.checksum_type));
     }
@@ -127,6 +130,28 @@ void JournalSuper::adopt_features(const ext2_super_block& super) {
   // Asynchronous commits are the reader's affair only: ours wait for the log before their commit block.
   words_.incompatible = incompatible & ~kJournalAsyncCommit;
   read_shape();
+}
+
+Status JournalSuper::write_adopted(device::Device& device, const JournalArea& area) {
+  constexpr std::size_t kLine = 64;
+  static_assert(offsetof(JournalSuperWords, incompatible) < kLine && offsetof(JournalSuperWords, checksum_type) >= kLine);
+  const JournalSuperWords words = sealed();
+  const Pfn home(area.at(0));
+  JournalSuperWords there{};
+  if (device::copy(&there, device.at(home), sizeof(there)) != device::CopyOutcome::done) {
+    return Error(EIO, device.name(), "reading the journal's superblock failed");
+  }
+  const auto* const bytes = reinterpret_cast<const std::byte*>(&words);
+  if (std::memcmp(bytes + kLine, reinterpret_cast<const std::byte*>(&there) + kLine, sizeof(words) - kLine) != 0) {
+    if (device::copy(device.at(home) + kLine, bytes + kLine, sizeof(words) - kLine) != device::CopyOutcome::done) {
+      return Error(EIO, device.name(), "writing the journal's superblock failed");
+    }
+    HF_TRY(device.flush(home.bytes(), sizeof(words)));
+    HF_TRY(device.fence());
+    HF_MARK("ext4.journal.adopting");
+  }
+  HF_TRY(write(device, area));
+  return device.fence();
 }
 
 JournalSuperWords JournalSuper::sealed() const {

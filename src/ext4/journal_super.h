@@ -64,6 +64,9 @@ class JournalSuper {
   // What a mount for writing adds, as the kernel's does: revoke records, and where nothing was chosen yet, checksums
   // and wide numbers like those of the file system. Precondition: the log is empty.
   void adopt_features(const ext2_super_block& super);
+  // Stores what was adopted, durably. The features lie in the first line, what they speak of in others: so those come
+  // first, and one that is cut short is what it was before. Test: Torn.AnAdoptionIsTheOldOneOrTheNew.
+  Status write_adopted(device::Device& device, const JournalArea& area);
   // The bytes for the medium, checksum set.
   JournalSuperWords sealed() const;
   // Stores them and starts making them durable; the caller fences.

@@ -42,18 +42,27 @@ VolumeCore::VolumeCore(device::Device& device, Recovered recovered, bool read_on
 VolumeCore::~VolumeCore() = default;
 
 Result<std::unique_ptr<VolumeCore>> VolumeCore::open(device::Device& device, bool read_only) {
-  HF_ASSIGN(std::unique_ptr<VolumeCore> volume, open_unrooted(device, read_only));
+  if (device.read_only() && !read_only) {
+    return Error(EROFS, device.name(), "the device was opened read-only", "mount it read-only");
+  }
+  HF_ASSIGN(Recovered recovered, recover(device, read_only));
+  HF_ASSIGN(std::unique_ptr<VolumeCore> volume, open_unrooted(device, std::move(recovered), read_only));
   HF_ASSIGN(const RawInode* root, volume->inode(InodeNumber{EXT2_ROOT_INO}));
   if (!LINUX_S_ISDIR(root->body.i_mode)) return damaged(*volume, "inode 2: the root is not a directory");
   HF_TRY(volume->orphans_.load());
   return volume;
 }
 
-Result<std::unique_ptr<VolumeCore>> VolumeCore::open_unrooted(device::Device& device, bool read_only) {
-  if (device.read_only() && !read_only) {
-    return Error(EROFS, device.name(), "the device was opened read-only", "mount it read-only");
-  }
-  HF_ASSIGN(Recovered recovered, recover(device, read_only));
+Result<std::unique_ptr<VolumeCore>> VolumeCore::open_unwritten(device::Device& device, const ext2_super_block& super,
+                                                               const Geometry& geometry) {
+  Recovered made;
+  made.super = super;
+  made.geometry = geometry;
+  return open_unrooted(device, std::move(made), false);
+}
+
+Result<std::unique_ptr<VolumeCore>> VolumeCore::open_unrooted(device::Device& device, Recovered recovered,
+                                                              bool read_only) {
   std::unique_ptr<VolumeCore> volume(new VolumeCore(device, std::move(recovered), read_only));
   HF_TRY(volume->groups_.load(device, volume->replayed_.get()));
   HF_TRY(volume->check_journal_area());

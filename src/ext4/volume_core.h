@@ -32,8 +32,9 @@ class VolumeCore final : public Volume {
   // Replays the journal (into memory when `read_only`), reads and checks superblock and descriptors; changes nothing
   // else. As recover(); EROFS.
   static Result<std::unique_ptr<VolumeCore>> open(device::Device& device, bool read_only);
-  // The same for a volume in the making, which has no root directory yet.
-  static Result<std::unique_ptr<VolumeCore>> open_unrooted(device::Device& device, bool read_only);
+  // For writing, of a volume in the making, whose superblock is nowhere yet.
+  static Result<std::unique_ptr<VolumeCore>> open_unwritten(device::Device& device, const ext2_super_block& super,
+                                                            const Geometry& geometry);
   ~VolumeCore() override;
 
   device::Device& device() override { return device_; }
@@ -112,6 +113,7 @@ class VolumeCore final : public Volume {
 
  private:
   VolumeCore(device::Device& device, Recovered recovered, bool read_only);
+  static Result<std::unique_ptr<VolumeCore>> open_unrooted(device::Device& device, Recovered recovered, bool read_only);
   Status verify(const CachedBlock& block) const;
   Status seal(CachedBlock& block) const;
   Status check_journal_area() const;
