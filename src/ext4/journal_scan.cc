@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -120,13 +121,32 @@ class Scanner {
   }
 
   Status check_home(const Tag& tag, std::uint32_t sequence) const {
-    if (tag.home < geometry_.blocks && !area_.contains(tag.home)) return {};
+    if (tag.home < blocks_ && !area_.contains(tag.home)) return {};
     return journal_damaged(device_, fmt::format("transaction {} has a copy of block {}", sequence, tag.home));
+  }
+
+  // Test: Recovery.AVolumeThatGrew.
+  Status find_growth() {
+    blocks_ = geometry_.blocks;
+    LogBlock block;
+    for (const Transaction& transaction : transactions_) {
+      for (const TaggedCopy& copy : transaction.copies) {
+        if (copy.tag.home != 0) continue;
+        HF_TRY(read_block(device_, area_, copy.index, block));
+        if (!copy_verifies(super_.shape(), transaction.sequence, copy.tag, block.data())) continue;
+        ext2_super_block super;
+        std::memcpy(&super, block.data() + kSuperblockOffset, sizeof(super));
+        const Result<Geometry> geometry = check_geometry(super, device_);
+        if (super.s_magic == EXT2_SUPER_MAGIC && geometry) blocks_ = std::max(blocks_, geometry->blocks);
+      }
+    }
+    return {};
   }
 
   Status choose_copies(LogContents& contents) {
     std::unordered_map<BlockNumber, LogCopy> last;
     LogBlock block;
+    HF_TRY(find_growth());
     for (const Transaction& transaction : transactions_) {
       for (const TaggedCopy& copy : transaction.copies) {
         HF_TRY(check_home(copy.tag, transaction.sequence));
@@ -173,6 +193,7 @@ class Scanner {
   const JournalArea& area_;
   const JournalSuper& super_;
   const Geometry& geometry_;
+  std::uint64_t blocks_ = 0;  // of the volume
   std::vector<Transaction> transactions_;
   std::unordered_map<BlockNumber, std::uint32_t> revoked_;  // the last transaction that revokes it
 };

@@ -11,7 +11,9 @@
 //   J2 at most one copy for each home block: that of the last transaction, unless a revoke record of that transaction
 //   or
 //      a later one names the block.
-//   J3 every copy was verified, and its home lies inside the volume and outside of the journal.
+//   J3 every copy was verified, and its home lies inside the volume and outside of the journal. The volume is as large
+//   as
+//      its superblock says, or a copy of that in the log: one that grew has blocks that only the copy counts.
 #pragma once
 
 #include <cstdint>

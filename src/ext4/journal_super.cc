@@ -87,6 +87,11 @@ Result<JournalSuper> JournalSuper::read(device::Device& device, const JournalAre
     return journal_damaged(device, fmt::format("its log begins at block {}", words.start.value()));
   }
   HF_TRY(check_features(words, device));
+  if ((words.incompatible.value() & kJournalAsyncCommit) != 0 && words.start.value() != 0) {
+    // Their commit blocks do not wait for what they commit: where such a log ends is for those to say who wrote it.
+    return Error(ENOTSUP, device.name(), "the journal has the feature async_commit, and its log holds something",
+                 "run e2fsck -p, and mount it again");
+  }
   if (words.error.value() != 0) {
     return journal_damaged(device, fmt::format("it records error {}", static_cast<std::int32_t>(words.error.value())));
   }
@@ -134,7 +139,8 @@ void JournalSuper::adopt_features(const ext2_super_block& super) {
 
 Status JournalSuper::write_adopted(device::Device& device, const JournalArea& area) {
   constexpr std::size_t kLine = 64;
-  static_assert(offsetof(JournalSuperWords, incompatible) < kLine && offsetof(JournalSuperWords, checksum_type) >= kLine);
+  static_assert(offsetof(JournalSuperWords, incompatible) < kLine &&
+                offsetof(JournalSuperWords, checksum_type) >= kLine);
   const JournalSuperWords words = sealed();
   const Pfn home(area.at(0));
   JournalSuperWords there{};

@@ -16,6 +16,7 @@
 #include <string>
 #include <thread>
 
+#include "base/crc32c.h"
 #include "ext4/checksum.h"
 #include "ext4/journal_scan.h"
 #include "journal_bed.h"
@@ -224,6 +225,45 @@ TEST(Recovery, ASuperblockThatNothingRestoresIsRefused) {
   const Error refusal = refusal_of(bed.path());
   EXPECT_EQ(refusal.code(), EUCLEAN);
   EXPECT_NE(refusal.message().find("checksum does not match"), std::string::npos) << refusal.message();
+}
+
+TEST(Recovery, AnAsynchronousLogIsRefusedByName) {
+  JournalBed bed("");
+  make_log(bed);
+  {
+    OpenLog log(bed.path());
+    log.words()->incompatible = log.words()->incompatible.value() | kJournalAsyncCommit;
+    JournalSuperWords words = *log.words();
+    words.checksum = 0;
+    log.words()->checksum = crc32c(~std::uint32_t{0}, &words, sizeof(words));
+  }
+  const Error refusal = refusal_of(bed.path());
+  EXPECT_EQ(refusal.code(), ENOTSUP);
+  EXPECT_NE(refusal.message().find("async_commit"), std::string::npos) << refusal.message();
+  EXPECT_NE(refusal.message().find("e2fsck -p"), std::string::npos) << refusal.message();
+  // What it says to do helps.
+  EXPECT_TRUE(e2fsck_recovers(bed.path()));
+  EXPECT_EQ(recover_by_mount(bed.path()).transactions, 0u);
+  EXPECT_TRUE(has_name(bed.path(), "three"));
+}
+
+// Resized while it was mounted: the superblock at home counts fewer blocks than the log writes to.
+TEST(Recovery, AVolumeThatGrew) {
+  JournalBed bed("", 400 * MiB);
+  bed.mount();
+  for (int i = 0; i < 6; ++i) make_named(*bed, bed->root(), fmt::format("d{}", i), FileType::directory);
+  bed->commit().value();
+  bed.kill();
+  {
+    const auto device = device::Device::open(bed.path(), device::OpenMode::read_write).value();
+    auto* const super = reinterpret_cast<ext2_super_block*>(device->at(kSuperblockOffset));
+    ASSERT_GT(super->s_blocks_count, super->s_blocks_per_group);
+    super->s_blocks_count = super->s_blocks_per_group;
+    super->s_inodes_count = super->s_inodes_per_group;
+    super->s_checksum = superblock_checksum(*super);
+  }
+  EXPECT_GT(recover_by_mount(bed.path()).transactions, 0u);
+  EXPECT_TRUE(has_name(bed.path(), "d5"));
 }
 
 TEST(Recovery, SequencesWrap) {
