@@ -5,6 +5,7 @@
 #include "base/mark.h"
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
+#include "filesystem/ordered.h"
 #include "filesystem/record.h"
 #include "filesystem/removal.h"
 #include "filesystem/windows.h"
@@ -30,6 +31,11 @@ Status reveal(Inode& inode, std::uint64_t end) {
   if (end <= old_end || old_end == 0) return {};
   const PageIndex last = page_holding(old_end - 1);
   HF_TRY(zero_bytes(inode, old_end, std::min(end, (last + PageCount(1)).bytes())));
+  // These zeros are durable before a commit that says the new size is. Test: Ordered.AFileGrowsOverZeros.
+  HF_ASSIGN(const Found zeroed, locate(inode, last));
+  if (zeroed.kind == Found::Kind::written && old_end % kPageBytes != 0) {
+    HF_TRY(order_bytes(inode.core.device(), {last, zeroed.pfn, PageCount(1), false}));
+  }
   HF_ASSIGN(const PageCount unit, unit_of(inode, last));
   const PageIndex unit_end(round_up(last.raw() + 1, unit.raw()));
   PageIndex at = last + PageCount(1);

@@ -17,6 +17,7 @@
 #include <holdfast/filesystem.h>
 
 #include "base/fault_point.h"
+#include "filesystem/core.h"
 #include "support/crash_copy.h"
 #include "support/ext4_volume.h"
 #include "support/scratch.h"
@@ -117,6 +118,39 @@ TEST(Ordered, BytesAreFlushedBeforeTheCommitThatShowsThem) {
   fault_point::disarm_all();
 }
 
+// The bytes between the old end and the next page may hold anything; they are zeros before the new size is durable.
+TEST(Ordered, AFileGrowsOverZeros) {
+  if (test::disk_parent().empty()) HF_SKIP_CAPABILITY("disk", "no directory on a disk");
+  const ScratchDirectory directory(test::disk_parent());
+  make_pool(directory.file("pool"), {});
+  Filesystem fs = mount(directory.file("pool"));
+  File file = fs.open("/f", Open::read_write | Open::create).value();
+  file.write(0, bytes_of(1)).value();
+  file.sync().value();
+  fault_point::arm("device.flush", 1);
+  EXPECT_EQ(file.truncate(100'000).error().code(), EIO) << "the zeros are flushed";
+  fault_point::disarm_all();
+  file.truncate(100'000).value();
+}
+
+// What a sync flushes is what the format says, not what is remembered.
+TEST(Ordered, ASyncFlushesWhatTheCacheForgot) {
+  if (test::disk_parent().empty()) HF_SKIP_CAPABILITY("disk", "no directory on a disk");
+  const ScratchDirectory directory(test::disk_parent());
+  make_pool(directory.file("pool"), {});
+  Filesystem fs = mount(directory.file("pool"));
+  File file = fs.open("/f", Open::read_write | Open::create).value();
+  file.write(0, bytes_of(1)).value();
+  file.sync().value();
+  file.write(0, bytes_of(8)).value();
+  file.sync_data().value();
+  file.write(0, bytes_of(15)).value();  // in place: the format has nothing to be told
+  fs.core().inodes().for_each([](filesystem::Inode& inode) { inode.extents.forget(); });
+  fault_point::arm("device.flush", 1);
+  EXPECT_FALSE(file.sync_data().has_value()) << "the blocks are flushed";
+  fault_point::disarm_all();
+}
+
 TEST(Ordered, WhatNobodySyncsIsCommittedAfterAWhile) {
   const ScratchDirectory directory(test::tmpfs_parent());
   const std::string pool = directory.file("pool");
@@ -132,6 +166,23 @@ TEST(Ordered, WhatNobodySyncsIsCommittedAfterAWhile) {
   Filesystem found = mount(copy);
   EXPECT_GT(found.recovery().transactions, 0u);
   EXPECT_TRUE(found.stat("/d").has_value());
+}
+
+TEST(Ordered, TheTimerOutlivesARefusedUnmount) {
+  const ScratchDirectory directory(test::tmpfs_parent());
+  const std::string pool = directory.file("pool");
+  make_pool(pool, {.journal = NewJournal::sized, .journal_bytes = 4 * MiB});
+  Filesystem fs = mount(pool);
+  File file = fs.open("/f", Open::read_write | Open::create).value();
+  EXPECT_EQ(fs.unmount().error().code(), EBUSY);
+  fs.make_directory("/d").value();
+  const std::string copy = directory.file("copy");
+  {
+    const test::CrashCopy crash("commit_timer.ran", pool, copy);
+    for (int i = 0; i < 100 && !crash.taken(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    ASSERT_TRUE(crash.taken());
+  }
+  EXPECT_TRUE(mount(copy).stat("/d").has_value());
 }
 
 TEST(NewPool, HasTheJournalThatItIsToHave) {
