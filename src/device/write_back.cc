@@ -3,10 +3,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "base/fault_point.h"
 #include "base/mark.h"
 #include "base/trace.h"
 #include "base/units.h"
@@ -27,10 +30,19 @@ int sync_pages(int fd, std::uint64_t begin, std::uint64_t end, unsigned flags) {
   return 0;
 }
 
+bool syncs_whole_files(int fd) {
+  constexpr std::uint32_t kExt = 0xef53;  // ext2 to ext4
+  constexpr std::uint32_t kXfs = 0x58465342;
+  struct statfs host {};
+  if (HF_FAULT_POINT("write_back.unknown_host") || fstatfs(fd, &host) != 0) return false;
+  const auto type = static_cast<std::uint32_t>(host.f_type);
+  return type == kExt || type == kXfs;
+}
+
 }  // namespace
 
 WriteBack::WriteBack(int fd, std::byte* window, std::string name)
-    : fd_(fd), identity_(fd), window_(window), name_(std::move(name)) {}
+    : fd_(fd), identity_(fd), window_(window), name_(std::move(name)), one_range_syncs_all_(syncs_whole_files(fd)) {}
 
 void WriteBack::flush(std::uint64_t offset, std::uint64_t length) {
   if (length == 0) return;
@@ -83,7 +95,7 @@ Status WriteBack::fence() {
   }
   HF_MARK("write_back.writing");
   merge(ranges);
-  const int code = write(ranges);
+  const int code = HF_FAULT_POINT("write_back.write") ? EIO : write(ranges);
   HF_TRACE2(device_fence, ranges.size(), code);
   const MutexLock lock(mutex_);
   writing_ = false;
@@ -94,7 +106,9 @@ Status WriteBack::fence() {
 }
 
 // Starts all, waits for all, then one msync of the last range: that commits the metadata of every page written before
-// (new extents included) and flushes the disk's cache once.
+// (new extents included) and flushes the disk's cache once. Tests:
+// WriteBackOnDisk.FenceWritesTheFlushedRangesAndNoOthers,
+// WriteBackOnDisk.SeveralRangesOnAnUnknownFileSystemSyncTheFile.
 int WriteBack::write(const std::vector<Range>& ranges) const {
   const Range& last = ranges.back();
   if (ranges.size() > 1) {
@@ -107,6 +121,13 @@ int WriteBack::write(const std::vector<Range>& ranges) const {
         if (&range == &last) continue;
         if (const int code = sync_pages(fd_, range.begin, range.end, flags); code != 0) return code;
       }
+    }
+    if (!one_range_syncs_all_) {
+      HF_MARK("write_back.fdatasync");
+      while (fdatasync(fd_) != 0) {
+        if (errno != EINTR) return errno;
+      }
+      return 0;
     }
   }
   while (msync(window_ + last.begin, last.end - last.begin, MS_SYNC) != 0) {

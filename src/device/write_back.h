@@ -3,7 +3,9 @@
 // flush only remembers the range; fence writes all remembered ranges at once and waits for them, the metadata that
 // finds them, and the disk's own cache. So a hundred scattered blocks cost one journal commit and one disk flush
 // (180-300 us), not a hundred. It writes nothing but those ranges: pages that others dirty meanwhile are not waited
-// for.
+// for. That the sync of one range makes durable what finds all the others is known of ext4 and xfs, which commit the
+// metadata of a whole file. Elsewhere (on btrfs, whose log gets the extents of the range alone) several ranges take an
+// fdatasync of the file.
 //
 // W1: every range that was flushed is in pending_, or in the write of the one thread that has writing_ set.
 // W2: a fence returns when its thread's ranges are in neither: it takes what is pending, or waits for the writer.
@@ -47,6 +49,7 @@ class WriteBack final : public Durability {
   const DescriptorIdentity identity_;  // of fd_
   std::byte* const window_;
   const std::string name_;
+  const bool one_range_syncs_all_;
   Mutex mutex_{LockRank::leaf};  // not held while writing
   std::condition_variable_any write_ended_;
   std::vector<Range> pending_ HF_GUARDED_BY(mutex_);

@@ -18,9 +18,11 @@
 #include <string_view>
 #include <thread>
 
+#include "base/fault_point.h"
 #include "base/mark.h"
 #include "base/units.h"
 #include "device/file_descriptor.h"
+#include "support/mark_stop.h"
 #include "support/scratch.h"
 #include "support/skip.h"
 
@@ -71,6 +73,25 @@ class WriteBackOnDisk : public testing::Test {
   FileDescriptor file_;
   std::byte* window_ = nullptr;
 };
+
+// Where the sync of one range may leave out what finds the others.
+TEST_F(WriteBackOnDisk, SeveralRangesOnAnUnknownFileSystemSyncTheFile) {
+  fault_point::arm("write_back.unknown_host", 1);
+  WriteBack write_back(file_.get(), window_, "pool");
+  fault_point::disarm_all();
+  const test::MarkCount whole("write_back.fdatasync");
+  store(0);
+  write_back.flush(0, 5);
+  write_back.fence().value();
+  EXPECT_EQ(whole.passings(), 0u) << "one range says it all";
+  for (const std::uint64_t page : {1U, 100U, 5000U}) {
+    store(page * kPageBytes);
+    write_back.flush(page * kPageBytes, 5);
+  }
+  write_back.fence().value();
+  EXPECT_EQ(whole.passings(), 1u);
+  EXPECT_EQ(dirty_bytes(window_), 0u);
+}
 
 TEST_F(WriteBackOnDisk, FenceWritesTheFlushedRangesAndNoOthers) {
   WriteBack write_back(file_.get(), window_, "pool");
