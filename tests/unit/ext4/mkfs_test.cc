@@ -11,8 +11,11 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/fault_point.h"
 #include "ext4/ext4.h"
 #include "ext4/superblock.h"
+#include "journal_bed.h"
+#include "support/crash_copy.h"
 #include "support/ext4_volume.h"
 
 namespace holdfast::ext4 {
@@ -177,6 +180,67 @@ TEST(Mkfs, RefusesImpossibleOptions) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code(), ENOSPC);
   EXPECT_NE(refused.error().message().find("1024 KiB"), std::string::npos) << refused.error().message();
+}
+
+// Its writes reach the device in order; after each of them there is no file system, but after the last.
+TEST(Mkfs, OneThatWasCutShortLeavesNothingToMount) {
+  const Ext4Image before(16 * MiB, "-t ext4");
+  for (const bool over_another : {false, true}) {
+    for (const char* point : {"device.flush", "device.fence"}) {
+      unsigned cuts = 0;
+      for (;; ++cuts) {
+        ASSERT_LT(cuts, 500u);
+        const Ext4Image image(16 * MiB);
+        if (over_another) test::copy_image(before.path(), image.path());
+        const std::unique_ptr<device::Device> device = image.open();
+        fault_point::arm(point, cuts + 1);
+        const Status made =
+            make_filesystem(*device, {.force = true, .journal = NewJournal::sized, .journal_bytes = 4 * MiB});
+        fault_point::disarm_all();
+        if (made) break;
+        EXPECT_EQ(made.error().code(), EIO);
+        // The last one is stored whole, and only not known to be durable.
+        const auto read = read_superblock(*device);
+        if (read) {
+          EXPECT_FALSE(read->torn);
+          EXPECT_TRUE(e2fsck_clean(image.path())) << point << " " << cuts;
+        } else {
+          EXPECT_EQ(mount(*device, {}).error().code(), EINVAL) << point << " " << cuts;
+        }
+      }
+      EXPECT_GT(cuts, 3u) << point;
+    }
+  }
+}
+
+// The old log lies where the new one does, and its blocks verify by the same UUID.
+TEST(Mkfs, AnOldLogOfTheSameUuidIsNotReplayed) {
+  const MkfsOptions options{
+      .force = true,
+      .journal = NewJournal::sized,
+      .journal_bytes = 4 * MiB,
+      .uuid = std::array<std::uint8_t, 16>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}};
+  const Ext4Image image(32 * MiB);
+  for (int round = 0; round < 5; ++round) {
+    ASSERT_TRUE(make(image, options).has_value());
+    const std::unique_ptr<device::Device> device = image.open();
+    const auto format = mount(*device, {}).value();
+    EXPECT_EQ(format->recovery().transactions, 0u) << round;
+    const InodeNumber directory =
+        make_named(*format, format->root(), "of" + std::to_string(round), FileType::directory);
+    for (int i = 0; i < 20; ++i) {
+      make_named(*format, directory, "f" + std::to_string(i));
+      format->commit().value();
+    }
+    // Killed, with a log; and what a mount replays of it is its own.
+    test::copy_image(image.path(), image.path() + ".killed");
+    EXPECT_GT(recover_by_mount(image.path() + ".killed").transactions, 10u);
+    const auto killed = device::Device::open(image.path() + ".killed", device::OpenMode::read_only).value();
+    const auto found = mount(*killed, {.read_only = true}).value();
+    for (int other = 0; other < round; ++other) {
+      EXPECT_FALSE(found->lookup(found->root(), "of" + std::to_string(other)).value().has_value());
+    }
+  }
 }
 
 }  // namespace

@@ -122,5 +122,21 @@ TEST(Torn, ASuperblockWithoutAChecksum) {
   }
 }
 
+// Before the log that has the copy can be written over.
+TEST(Torn, ARestoredSuperblockIsWrittenHome) {
+  JournalBed bed("");
+  bed.mount();
+  make_named(*bed, bed->root(), "file");
+  bed->commit().value();
+  bed.kill();
+  const auto device = open(bed.path());
+  reinterpret_cast<ext2_super_block*>(device->at(kSuperblockOffset))->s_wtime ^= 0x55;
+  EXPECT_TRUE(read_superblock(*device).value().torn);
+  EXPECT_TRUE(recover(*device, true).value().report.superblock_restored);
+  EXPECT_TRUE(read_superblock(*device).value().torn) << "a mount for reading changes nothing";
+  EXPECT_TRUE(recover(*device, false).value().report.superblock_restored);
+  EXPECT_FALSE(read_superblock(*device).value().torn);
+}
+
 }  // namespace
 }  // namespace holdfast::ext4
