@@ -169,6 +169,7 @@ Status Device::flush(std::uint64_t device_offset, std::uint64_t length) {
 }
 
 Status Device::fence() {
+  if (HF_FAULT_POINT("device.fence")) return Error(EIO, name_, "cannot wait for what was written (fault point)");
   if (parts_->durability != nullptr) {
     HF_TRY(check_changeable("fence"));
     return parts_->durability->fence();

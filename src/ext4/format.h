@@ -33,6 +33,7 @@ class Ext4Format final : public filesystem::Format {
 
   Result<std::unique_ptr<filesystem::Handle>> begin(const filesystem::Reservation& reservation) override;
   Status commit() override;
+  void stop(const Error& why) override;
   // An image with orphans stays marked as in use whatever `clean` says.
   Status close(bool clean) override;
   Nanoseconds tend_interval() const override;

@@ -130,6 +130,11 @@ Status Ext4Format::commit() {
   return drain_and_commit();
 }
 
+void Ext4Format::stop(const Error& why) {
+  const MutexLock lock(mutex_);
+  if (!read_only_) volume_->stop(why);
+}
+
 Status Ext4Format::tend() {
   const TransactionRank rank(this);
   const MutexLock lock(mutex_);

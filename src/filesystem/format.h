@@ -121,6 +121,8 @@ class Format {
   // What was flushed on the device before is durable no later than what the commit makes reachable; where there was
   // nothing to commit, it may not be durable yet.
   virtual Status commit() = 0;
+  // Nothing is written any more, as after a commit that failed: the device lost something that it was given.
+  virtual void stop(const Error& /*why*/) {}
   // Work to be done now and then by somebody who has time: commits what is old, prepares for the next commits. Blocks.
   // As commit(); nothing after close().
   virtual Status tend() { return {}; }

@@ -25,10 +25,14 @@ Status flush_bytes(Inode& inode) {
   return {};
 }
 
-// The commit waits for what was flushed, together with its own blocks; where it had nothing to do this does.
+// The commit waits for what was flushed, together with its own blocks; where it had nothing to do this does. A device
+// that lost something will not take what comes later either. Test: FailingDevice.EveryWaitOnDisk.
 Status commit_and_fence(Core& core) {
   HF_TRY(core.format().commit());
-  return keeps_bytes(core.device()) ? core.device().fence() : Status();
+  if (!keeps_bytes(core.device())) return {};
+  Status fenced = core.device().fence();
+  if (!fenced) core.format().stop(fenced.error());
+  return fenced;
 }
 
 }  // namespace
