@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <optional>
+#include <vector>
 
 #include "race/file_race.h"
 #include "support/mark_stop.h"
@@ -139,21 +140,30 @@ TEST_F(WindowEnd, R4_TheEndOfAWindowMeetsTheZap) {
 TEST_F(WindowEnd, AnOldTouchMeetsAWindowOfTheOtherService) {
   File file = make();
   file.pin(kAt, kPage).value();  // an entry: the service can serve it at once
-  std::optional<Window> window = file.map(0, kBytes).value();
-  if (window->faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "windows take no faults");
-  const std::byte* const place = window->data();
-  MarkStop stop("window.touch_read");
-  Task toucher([&] { return std::to_integer<char>(*const_cast<const volatile std::byte*>(place + kAt)); });
-  ASSERT_TRUE(stop.wait_until_stopped());
-  window->populate(0, kBytes).value();
-  EXPECT_EQ(toucher.get(), 'x');
-  window.reset();
-  const Window other = file.map(0, kBytes, {.faults = ServeFaults::in_thread}).value();
-  ASSERT_EQ(other.data(), place) << "the test shows nothing";
-  stop.go_on();
-  // The next touch is served by the same thread: it lives.
-  const Window third = file.map(0, kBytes).value();
-  EXPECT_EQ(std::to_integer<char>(*const_cast<const volatile std::byte*>(third.data() + kAt)), 'x');
+  const auto touch = [](const std::byte* at) {
+    return std::to_integer<char>(*const_cast<const volatile std::byte*>(at));
+  };
+  std::vector<Window> others;
+  bool met = false;
+  // Where the kernel puts a window is the kernel's: mostly where the last one was.
+  for (int i = 0; i < 100 && !met; ++i) {
+    std::optional<Window> window = file.map(0, kBytes).value();
+    if (window->faults() == Faults::none) HF_SKIP_CAPABILITY("userfaultfd", "windows take no faults");
+    const std::byte* const place = window->data();
+    MarkStop stop("window.touch_read");
+    Task toucher([&] { return touch(place + kAt); });
+    ASSERT_TRUE(stop.wait_until_stopped());
+    window->populate(0, kBytes).value();
+    EXPECT_EQ(toucher.get(), 'x');
+    window.reset();
+    others.push_back(file.map(0, kBytes, {.faults = ServeFaults::in_thread}).value());
+    met = others.back().data() == place;
+    stop.go_on();
+    // The next touch is served by the same thread: it lives.
+    const Window next = file.map(0, kBytes).value();
+    EXPECT_EQ(touch(next.data() + kAt), 'x');
+  }
+  EXPECT_TRUE(met) << "the test shows nothing";
 }
 
 }  // namespace

@@ -2,14 +2,10 @@
 // before the commit that shows them; what nobody syncs is committed after a while; a new pool has the journal that it
 // is to have. Method: children killed at random moments; a fault point that sees who flushes; the clock.
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +16,7 @@
 #include "filesystem/core.h"
 #include "support/crash_copy.h"
 #include "support/ext4_volume.h"
+#include "support/killed_writer.h"
 #include "support/scratch.h"
 #include "support/skip.h"
 
@@ -42,57 +39,11 @@ void make_pool(const std::string& path, const FormatOptions& options) {
 
 Filesystem mount(const std::string& path) { return Filesystem::mount(Device::open(path).value()).value(); }
 
-void write_file(Filesystem& fs, const std::string& path, int number, bool sync) {
-  File file = fs.open(path, Open::read_write | Open::create).value();
-  file.write(0, bytes_of(number)).value();
-  if (sync) file.sync().value();
-}
-
-// Writes, syncs, says so, writes over and removes, until it is killed. Never returns.
-void work_until_killed(const std::string& pool, int first, int to_parent) {
-  Filesystem fs = mount(pool);
-  for (int i = first;; ++i) {
-    write_file(fs, "/f" + std::to_string(i), i, true);
-    if (write(to_parent, &i, sizeof(i)) != sizeof(i)) _exit(1);
-    write_file(fs, "/unsynced" + std::to_string(i % 9), i, false);
-    if (i % 3 == 0) static_cast<void>(fs.unlink("/unsynced" + std::to_string((i + 4) % 9)));
-  }
-}
-
 void kill_and_recover(const std::string& parent, int rounds) {
   const ScratchDirectory directory(parent);
-  const std::string pool = directory.file("pool");
-  make_pool(pool, {.journal = NewJournal::sized, .journal_bytes = 4 * MiB});
-  std::mt19937 random(20261128);
-  int known = 0;  // files below were synced
-  for (int round = 0; round < rounds; ++round) {
-    int ends[2];
-    ASSERT_EQ(pipe(ends), 0);
-    const pid_t pid = fork();
-    if (pid == 0) work_until_killed(pool, known, ends[1]);
-    close(ends[1]);
-    usleep(static_cast<useconds_t>(10000 + random() % 40000));
-    kill(pid, SIGKILL);
-    int status = 0;
-    ASSERT_EQ(waitpid(pid, &status, 0), pid);
-    ASSERT_TRUE(WIFSIGNALED(status)) << status;
-    for (int said = 0; read(ends[0], &said, sizeof(said)) == sizeof(said);) known = said + 1;
-    close(ends[0]);
-    Filesystem fs = mount(pool);
-    for (int i = std::max(0, known - 50); i < known; ++i) {
-      const std::string path = "/f" + std::to_string(i);
-      const Result<File> file = fs.open(path, Open::read);
-      ASSERT_TRUE(file.has_value()) << round << path;
-      const std::vector<std::byte> wanted = bytes_of(i);
-      std::vector<std::byte> found(wanted.size() + 1);
-      ASSERT_EQ(file->read(0, found).value(), wanted.size()) << path;
-      found.resize(wanted.size());
-      EXPECT_TRUE(found == wanted) << "round " << round << path;
-    }
-    fs.unmount({.deadline = std::chrono::seconds(5)}).value();
-    EXPECT_TRUE(test::e2fsck_clean(pool)) << round;
-  }
-  EXPECT_GT(known, 0);
+  test::KilledWriter writer(directory.path(), 20261128);
+  for (int i = 0; i < rounds && !::testing::Test::HasFailure(); ++i) writer.round();
+  EXPECT_GT(writer.synced(), 0);
 }
 
 TEST(Crash, KilledOnTmpfs) { kill_and_recover(test::tmpfs_parent(), 20); }

@@ -1,0 +1,132 @@
+#include "support/killed_writer.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <liburing.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+#include <holdfast/filesystem.h>
+
+#include "support/ext4_volume.h"
+
+namespace holdfast::test {
+namespace {
+
+constexpr std::size_t kPinned = 256 * KiB;
+constexpr std::size_t kRequest = 32 * KiB;
+constexpr unsigned char kDevice = 0xDD;  // what the device writes
+
+std::vector<std::byte> bytes_of(int number) {
+  std::vector<std::byte> bytes(4096 + static_cast<std::size_t>(number) % 7 * 3000);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<std::byte>(i * 31 + static_cast<unsigned>(number));
+  }
+  return bytes;
+}
+
+Filesystem mount(const std::string& path) { return Filesystem::mount(Device::open(path).value()).value(); }
+
+void write_file(Filesystem& fs, const std::string& path, int number, bool sync) {
+  File file = fs.open(path, Open::read_write | Open::create | Open::truncate).value();
+  file.write(0, bytes_of(number)).value();
+  if (sync) file.sync().value();
+}
+
+bool holds(Filesystem& fs, const std::string& path, int number) {
+  const Result<File> file = fs.open(path, Open::read);
+  if (!file) return false;
+  const std::vector<std::byte> wanted = bytes_of(number);
+  std::vector<std::byte> found(wanted.size() + 1);
+  found.resize(file->read(0, found).value());
+  return found == wanted;
+}
+
+// Reads of the source into the pinned file, several in flight, for ever.
+[[noreturn]] void transfer(const Pin& pin, const std::string& source) {
+  int fd = open(source.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+  if (fd < 0) fd = open(source.c_str(), O_RDONLY | O_CLOEXEC);
+  io_uring ring{};
+  if (fd < 0 || io_uring_queue_init(16, &ring, 0) != 0) _exit(2);
+  std::vector<std::byte*> targets;
+  for (const Segment& each : pin.segments()) {
+    for (std::uint64_t at = 0; at + kRequest <= each.length; at += kRequest) targets.push_back(each.address + at);
+  }
+  for (;;) {
+    unsigned sent = 0;
+    for (; sent < std::min<std::size_t>(targets.size(), 8); ++sent) {
+      io_uring_prep_read(io_uring_get_sqe(&ring), fd, targets[sent], kRequest, sent * kRequest);
+    }
+    if (io_uring_submit(&ring) < 0) _exit(2);
+    for (; sent > 0; --sent) {
+      io_uring_cqe* done = nullptr;
+      if (io_uring_wait_cqe(&ring, &done) != 0) _exit(2);
+      io_uring_cqe_seen(&ring, done);
+    }
+  }
+}
+
+[[noreturn]] void work_until_killed(const std::string& pool, const std::string& source, int first, int to_parent) {
+  Filesystem fs = mount(pool);
+  File pinned = fs.open("/pinned", Open::read_write | Open::create).value();
+  pinned.allocate(0, kPinned).value();
+  const Pin pin = pinned.pin(0, kPinned, {.access = Access::write, .purpose = "a device's reads"}).value();
+  std::thread([&pin, &source] { transfer(pin, source); }).detach();
+  for (int i = first;; ++i) {
+    write_file(fs, "/f" + std::to_string(i % 400), i, true);
+    if (write(to_parent, &i, sizeof(i)) != sizeof(i)) _exit(1);
+    write_file(fs, "/unsynced" + std::to_string(i % 9), i, false);
+    if (i % 3 == 0) static_cast<void>(fs.unlink("/unsynced" + std::to_string((i + 4) % 9)));
+  }
+}
+
+}  // namespace
+
+KilledWriter::KilledWriter(std::string directory, std::uint64_t seed)
+    : pool_(directory + "/pool"), source_(directory + "/source"), random_(seed) {
+  std::ofstream(source_) << std::string(8 * kRequest, static_cast<char>(kDevice));
+  Device device = Device::create(pool_, 64 * MiB).value();
+  format(device, {.journal = NewJournal::sized, .journal_bytes = 4 * MiB}).value();
+}
+
+void KilledWriter::kill_one() {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t pid = fork();
+  if (pid == 0) work_until_killed(pool_, source_, known_, ends[1]);
+  close(ends[1]);
+  usleep(static_cast<useconds_t>(10000 + random_() % 40000));
+  kill(pid, SIGKILL);
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+  for (int said = 0; read(ends[0], &said, sizeof(said)) == sizeof(said);) known_ = said + 1;
+  close(ends[0]);
+}
+
+void KilledWriter::look() {
+  Filesystem fs = mount(pool_);
+  const int number = 1000000 + static_cast<int>(rounds_);
+  write_file(fs, "/after", number, false);
+  for (int i = std::max(0, known_ - 50); i < known_; ++i) {
+    const std::string path = "/f" + std::to_string(i % 400);
+    EXPECT_TRUE(holds(fs, path, i)) << "round " << rounds_ << ": " << path << " is not what was synced";
+  }
+  EXPECT_TRUE(holds(fs, "/after", number)) << "round " << rounds_ << ": a dead process's device wrote to another file";
+  fs.unlink("/after").value();
+  fs.unmount({.deadline = std::chrono::seconds(5)}).value();
+  EXPECT_TRUE(e2fsck_clean(pool_)) << "round " << rounds_;
+}
+
+void KilledWriter::round() {
+  ++rounds_;
+  kill_one();
+  if (!::testing::Test::HasFatalFailure()) look();
+}
+
+}  // namespace holdfast::test
