@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <utility>
 
 #include "base/mark.h"
@@ -10,17 +11,20 @@
 namespace holdfast::test {
 
 CrashCopy::CrashCopy(std::string mark, std::string image, std::string copy, unsigned passing)
-    : mark_(std::move(mark)), image_(std::move(image)), copy_(std::move(copy)), left_(passing) {
-  mark::set_handler(&CrashCopy::reached, this);
+    : wanted_([&]() -> Wanted& {
+        static std::deque<Wanted> all;  // tests make them one after the other
+        return all.emplace_back(std::move(mark), std::move(image), std::move(copy), passing);
+      }()) {
+  mark::set_handler(&CrashCopy::reached, &wanted_);
 }
 
 CrashCopy::~CrashCopy() { mark::set_handler(nullptr, nullptr); }
 
 void CrashCopy::reached(void* context, const char* name) {
-  auto& self = *static_cast<CrashCopy*>(context);
-  if (self.mark_ != name || self.left_.fetch_sub(1) != 1) return;
-  copy_image(self.image_, self.copy_);
-  self.taken_.store(true);
+  auto& wanted = *static_cast<Wanted*>(context);
+  if (wanted.mark != name || wanted.left.fetch_sub(1) != 1) return;
+  copy_image(wanted.image, wanted.copy);
+  wanted.taken.store(true);
 }
 
 void copy_image(const std::string& from, const std::string& to) {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <string>
+#include <utility>
 
 namespace holdfast::test {
 
@@ -16,16 +17,21 @@ class CrashCopy {
   CrashCopy(const CrashCopy&) = delete;
   CrashCopy& operator=(const CrashCopy&) = delete;
 
-  bool taken() const { return taken_.load(); }
+  bool taken() const { return wanted_.taken.load(); }
 
  private:
+  struct Wanted {
+    Wanted(std::string at, std::string from, std::string to, unsigned passing)
+        : mark(std::move(at)), image(std::move(from)), copy(std::move(to)), left(passing) {}
+    const std::string mark;
+    const std::string image;
+    const std::string copy;
+    std::atomic<unsigned> left;
+    std::atomic<bool> taken{false};
+  };
   static void reached(void* context, const char* name);
 
-  const std::string mark_;
-  const std::string image_;
-  const std::string copy_;
-  std::atomic<unsigned> left_;
-  std::atomic<bool> taken_{false};
+  Wanted& wanted_;  // kept for ever: a thread may be inside of reached() still
 };
 
 // Copies a file, holes kept. A failure is a failure of the test.
