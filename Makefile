@@ -68,12 +68,12 @@ format-check:
 clean:
 	rm -rf build
 
-# The protocol's programs under every schedule with three preemptions; "make test" bounds the longest ones by two.
+# The protocol's programs under every schedule, as "make test" runs them, with a table.
 explore: | build/
 	@tools/install-packages test
 	@$(call configured,dev)
 	@cmake --build build/dev -j$(JOBS) --target explore
-	@build/dev/tests/explore --preemptions 3
+	@build/dev/tests/explore
 
 # Long runs exist where their programs do: tests/stress, tests/crash, tests/fuzz.
 ifneq ($(wildcard tests/stress/*.cc),)

@@ -269,7 +269,7 @@ Programs break_programs() {
       program<PinAndMovedEntry>("pin-move", "a pin and a page that moves to another index"),
       program<TwoPinsAndBreak>("pin-pin-break", "two pins and a break"),
       program<FaultsWhileABreakWaits>("holder-fault-break", "faults and pins of neighbours while a break waits"),
-      program<TwoBreaks>("break-break-unpin", "two overlapping breaks and the unpin that both wait for", 2),
+      program<TwoBreaks>("break-break-unpin", "two overlapping breaks and the unpin that both wait for"),
       program<BreakByDetach>("pin-fault-detach", "a pin, a fault and a detach"),
   };
 }

@@ -3,7 +3,7 @@
 //
 //   explore [--preemptions N] [--delays N] [--schedules N] [--list] [PROGRAM...]
 //
-// Without --preemptions each program is bounded so that it ends within a minute. A line for each program: schedules,
+// Without --preemptions each program has the bound of its own, three. A line for each program: schedules,
 // the most decisions in one, seconds. Exit 0: nothing was found; 3: something was, and the schedule is printed.
 #include <fmt/format.h>
 

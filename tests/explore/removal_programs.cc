@@ -133,8 +133,8 @@ Programs removal_programs() {
       program<InsertAndClose>("insert-close", "an insert and the end of the device"),
       program<KillAndPin>("kill-pin", "the end of a raw device and a pin"),
       program<KillAndFirstPin>("kill-fault", "the end of a raw device and the first touch and pin of a page"),
-      program<KillPinAndFault>("kill-pin-fault", "the end of a raw device, a pin and a fault", 2),
-      program<KillAndHolder>("kill-unpin-fault", "the end of a raw device, the unpin that it waits for, a fault", 2),
+      program<KillPinAndFault>("kill-pin-fault", "the end of a raw device, a pin and a fault"),
+      program<KillAndHolder>("kill-unpin-fault", "the end of a raw device, the unpin that it waits for, a fault"),
       program<EvictAndHolder>("evict-unpin", "the end of a file, and the unpin of its page"),
       program<EvictAndTwoHolders>("evict-unpin-unpin", "the end of a file, and two unpins of its page"),
   };

@@ -60,7 +60,7 @@ struct OwnAndBreak final : FileScene {
 Programs sharing_programs() {
   return {
       program<TwoFilesLetGo>("shared-last", "two files let go of a page, and the unpin"),
-      program<CopyOnWrite>("shared-copy", "a copy for one of two files, a pin of the old page, the other's end", 2),
+      program<CopyOnWrite>("shared-copy", "a copy for one of two files, a pin of the old page, the other's end"),
       program<OwnAndBreak>("shared-own-break", "the last of its files makes a page its own, a pin and a break"),
   };
 }

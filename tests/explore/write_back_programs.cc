@@ -88,7 +88,7 @@ Programs write_back_programs() {
   return {
       program<StoreAndWriteBack>("store-write-back", "stores through a window and a write-back"),
       program<StoreAndTwoWriteBacks>("store-two-write-backs", "a store through a window and two write-backs"),
-      program<StoreWriteBackAndBreak>("store-write-back-break", "a store, a write-back and a break of the page", 2),
+      program<StoreWriteBackAndBreak>("store-write-back-break", "a store, a write-back and a break of the page"),
   };
 }
 
