@@ -32,7 +32,7 @@ endforeach()
 foreach(line IN LISTS lines)
   string(REGEX REPLACE ".*program<[A-Za-z]+>\\(\"([a-z-]+)\".*" "\\1" program "${line}")
   add_test(NAME explore/${program} COMMAND explore ${program})
-  set_tests_properties(explore/${program} PROPERTIES TIMEOUT 300 LABELS explore)
+  set_tests_properties(explore/${program} PROPERTIES TIMEOUT 900 LABELS explore)
 endforeach()
 
 # What finds a bug says so, and with how many schedules.
