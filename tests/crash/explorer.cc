@@ -14,14 +14,10 @@
 #include <string>
 
 #include "support/crash_explorer.h"
+#include "support/environment.h"
 
 namespace holdfast::test {
 namespace {
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 struct Medium {
   const char* name;

@@ -5,20 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <string>
 
+#include "support/environment.h"
 #include "support/killed_writer.h"
 #include "support/scratch.h"
 #include "support/skip.h"
 
 namespace holdfast::test {
 namespace {
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 void run(const char* where, const std::string& parent) {
   const std::chrono::duration<double> length(static_cast<double>(from_environment("HOLDFAST_SECONDS", 60)) / 2);

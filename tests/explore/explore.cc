@@ -3,7 +3,7 @@
 //
 //   explore [--preemptions N] [--delays N] [--schedules N] [--list] [PROGRAM...]
 //
-// Without --preemptions each program has the bound of its own, three. A line for each program: schedules,
+// Without --preemptions there are at most three. A line for each program: schedules,
 // the most decisions in one, seconds. Exit 0: nothing was found; 3: something was, and the schedule is printed.
 #include <fmt/format.h>
 
@@ -22,7 +22,6 @@ using namespace holdfast::explore;
 
 struct Wish {
   Bounds bounds;
-  bool preemptions_given = false;
   std::vector<std::string> names;
   bool list = false;
 };
@@ -33,7 +32,6 @@ bool parse(int count, char** arguments, Wish& wish) {
     const auto number = [&]() { return i + 1 < count ? std::strtoull(arguments[++i], nullptr, 10) : 0; };
     if (argument == "--preemptions") {
       wish.bounds.preemptions = static_cast<unsigned>(number());
-      wish.preemptions_given = true;
     } else if (argument == "--delays") {
       wish.bounds.delays = static_cast<unsigned>(number());
     } else if (argument == "--schedules") {
@@ -84,9 +82,7 @@ int main(int count, char** arguments) {
     if (wish.list) {
       fmt::print("{:<20} {}\n", program.name, program.about);
     } else if (is_wanted(wish, program)) {
-      Bounds bounds = wish.bounds;
-      if (!wish.preemptions_given) bounds.preemptions = program.preemptions;
-      clean = run(program, bounds) && clean;
+      clean = run(program, wish.bounds) && clean;
     }
   }
   return clean ? 0 : 3;

@@ -45,11 +45,10 @@ struct Program {
   const char* name;
   const char* about;
   std::function<std::unique_ptr<Scene>()> stage;
-  unsigned preemptions = 3;  // that are run through in a minute
 };
 
 struct Bounds {
-  unsigned preemptions = 0;
+  unsigned preemptions = 3;
   unsigned delays = 1;
   std::uint64_t schedules = 0;  // 0: all
 };

@@ -199,8 +199,8 @@ class FileScene : public Scene {
 
 // A program whose threads are lambdas over a scene.
 template <typename SceneType>
-Program program(const char* name, const char* about, unsigned preemptions = 3) {
-  return {name, about, [] { return std::make_unique<SceneType>(); }, preemptions};
+Program program(const char* name, const char* about) {
+  return {name, about, [] { return std::make_unique<SceneType>(); }};
 }
 
 using Programs = std::vector<Program>;

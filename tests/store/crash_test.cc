@@ -23,14 +23,8 @@
 namespace holdfast {
 namespace {
 
+using test::bytes_of;
 using test::ScratchDirectory;
-
-std::vector<std::byte> bytes_of(int number) {
-  std::vector<std::byte> bytes(4096 + static_cast<std::size_t>(number) % 7 * 3000);
-  for (std::size_t i = 0; i < bytes.size(); ++i)
-    bytes[i] = static_cast<std::byte>(i * 31 + static_cast<unsigned>(number));
-  return bytes;
-}
 
 void make_pool(const std::string& path, const FormatOptions& options) {
   Device device = Device::create(path, 64 * MiB).value();

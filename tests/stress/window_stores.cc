@@ -6,11 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <tuple>
 
+#include "support/environment.h"
 #include "support/hugetlb.h"
 #include "support/random_stores.h"
 #include "support/skip.h"
@@ -18,11 +18,6 @@
 
 namespace holdfast::test {
 namespace {
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  const char* const text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
 
 using Case = std::tuple<Carriage, ServeFaults>;
 

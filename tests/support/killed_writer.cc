@@ -16,11 +16,6 @@
 #include "support/ext4_volume.h"
 
 namespace holdfast::test {
-namespace {
-
-constexpr std::size_t kPinned = 256 * KiB;
-constexpr std::size_t kRequest = 32 * KiB;
-constexpr unsigned char kDevice = 0xDD;  // what the device writes
 
 std::vector<std::byte> bytes_of(int number) {
   std::vector<std::byte> bytes(4096 + static_cast<std::size_t>(number) % 7 * 3000);
@@ -29,6 +24,12 @@ std::vector<std::byte> bytes_of(int number) {
   }
   return bytes;
 }
+
+namespace {
+
+constexpr std::size_t kPinned = 256 * KiB;
+constexpr std::size_t kRequest = 32 * KiB;
+constexpr unsigned char kDevice = 0xDD;  // what the device writes
 
 Filesystem mount(const std::string& path) { return Filesystem::mount(Device::open(path).value()).value(); }
 

@@ -3,12 +3,16 @@
 // the time, so that requests are in flight at the kill.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <random>
 #include <string>
 #include <vector>
 
 namespace holdfast::test {
+
+// What the file of a number holds: a page and more.
+std::vector<std::byte> bytes_of(int number);
 
 class KilledWriter {
  public:
