@@ -166,7 +166,11 @@ PageRange FileWindows::wanted_for(const View& view, PageIndex index) const {
   if (view.grain() > PageCount(1)) return inside_file(wanted);
   const PageRange unit = view.unit_around(index);
   const bool shown = clip(unit, view.pages()) == unit;
-  const auto whole = shown ? source_.whole_grain(unit.first, unit.count()) : std::nullopt;
+  // Either the end of a raw device waits for the hold, or the source says inside it that there is no memory any more to
+  // ask about. Test: RawRace.R17_RemoveMeetsTheLookAtTheUnit.
+  const auto hold = mapping::Hold::try_enter(source_.mapping(), unit);
+  const auto whole = shown && hold ? source_.whole_grain(unit.first, unit.count()) : std::nullopt;
+  HF_MARK("window.looks_at_unit");
   const Place place = source_.place(index);
   if (whole && device_.is_unit(whole->pfn)) {
     wanted = unit;

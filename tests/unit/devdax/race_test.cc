@@ -109,6 +109,32 @@ TEST_P(RawRace, R17_FaultMeetsRemove) {
   rebind();
 }
 
+// The helper asks the device whether the memory is one unit, before it makes the entry: the end waits for the look.
+TEST_P(RawRace, R17_RemoveMeetsTheLookAtTheUnit) {
+  {
+    const Shown window = show(0, unit_bytes());
+    SKIP_WITHOUT_FAULTS(window);
+    if (unit_bytes() < kOrder2M.pages().bytes() || window.view().grain() > PageCount(1)) return;  // nobody looks
+    MarkStop looks("window.looks_at_unit");
+    Task helper([&] {
+      window.view().file().serve(window.view(), {window.data(), true, false});
+      return 0;
+    });
+    ASSERT_TRUE(looks.wait_until_stopped());
+    MarkCount waits("mapping.gate.waits");
+    MarkCount draining("devdax.draining");
+    Task remover([&] { return removed(); });
+    EXPECT_TRUE(waits.wait_until(1));
+    EXPECT_EQ(draining.passings(), 0U) << "the memory goes under a look at it";
+    looks.go_on();
+    EXPECT_EQ(helper.get(), 0);
+    EXPECT_EQ(remover.get(), 0);
+    expect_dead(window.data() + 100);
+    expect_unused();
+  }
+  rebind();
+}
+
 TEST_P(RawRace, R17_RemoveMeetsEntry) {
   {  // the association is being made when the device closes: closing waits for it, and the zap undoes it
     MarkStop tracking("pagemap.tracking");
