@@ -53,6 +53,9 @@ enum class Follow : std::uint8_t { yes, no };                        // the last
 struct MountOptions {
   bool read_only = false;
   Units units = Units::make;
+  // The caller knows that no transfer of a process that died with the pool open is under way any more (it has seen all
+  // of them complete; or, of /dev/dax, the driver was unbound and bound again): see mount.
+  bool trust_memory = false;
 };
 
 struct DirectoryEntry {
@@ -63,8 +66,9 @@ struct DirectoryEntry {
 
 struct SpaceInfo {
   std::uint64_t total = 0;        // bytes for files and their metadata
-  std::uint64_t free = 0;         // nobody's
-  std::uint64_t available = 0;    // of these, not reserved
+  std::uint64_t free = 0;         // nobody's, and can be handed out
+  std::uint64_t withheld = 0;     // nobody's, but transfers of a dead process may reach it: see mount
+  std::uint64_t available = 0;    // of the free ones, not reserved
   std::uint64_t quarantined = 0;  // out of their files, held by pins still; counted as used
   std::uint64_t block = 4096;
   std::uint64_t cluster = 4096;
@@ -88,6 +92,8 @@ struct RecoveryInfo {
   std::uint64_t revoked = 0;         // copies that were not to be replayed any more
   bool in_memory = false;            // the medium was not changed
   bool superblock_restored = false;  // from the journal: a write of it had been cut short
+  std::uint32_t predecessor = 0;     // pid of a process that died in this boot with the pool open: see mount; 0: none
+  bool keeps_orphans = false;        // on its account, what it left unlinked stays as it is
 };
 
 struct NodeOptions {
@@ -108,6 +114,14 @@ class Filesystem {
   // its journal needs recovery, or, without one, it is not clean. Errors name what is wrong and the remedy: EINVAL (not
   // an ext4 image), ENOTSUP (a feature, by name), EUCLEAN (damaged, or not closed cleanly and without a journal: run
   // e2fsck -p), EROFS (device opened read-only and read_only not asked).
+  //
+  // After a process died with the pool open, in this boot of the kernel, what it told devices to write may still come:
+  // an io_uring read outlives the process that began it, and writes to its pages, whoever has them then. So a mount for
+  // writing gives free blocks other memory before it hands any out, and blocks that were in use are withheld when they
+  // are freed (SpaceInfo::withheld), until a later mount has given them other memory, or another boot. Register the
+  // window with a device after the mount, not before. Pools on disks are spared where the page cache shows that no page
+  // is held. On /dev/dax memory cannot be replaced: there orphans are kept, until another boot. MountOptions and
+  // trust_memory take the word of a caller who knows better.
   static Result<Filesystem> mount(Device device, const MountOptions& options = {});
 
   Filesystem(Filesystem&&) noexcept;
@@ -175,6 +189,9 @@ class Filesystem {
   // --- the whole ---
   SpaceInfo space() const;
   RecoveryInfo recovery() const;  // by the mount
+  // As MountOptions::trust_memory, now: what is withheld becomes free. Orphans that are kept stay until the next mount.
+  // Commits. EROFS, EIO.
+  Status trust_memory();
   // What became of units of 2 MiB, and how windows show files now. A look at each 2 MiB of each window.
   UnitStatistics unit_statistics() const;
   Status sync();  // syncfs(2): everything written so far

@@ -74,7 +74,19 @@ typedef struct hf_space {
   uint64_t quarantined;
   uint64_t inodes;
   uint64_t free_inodes;
+  uint64_t withheld;
 } hf_space;
+
+/* What the mount brought back, see RecoveryInfo. */
+typedef struct hf_recovery {
+  uint64_t blocks;
+  uint64_t revoked;
+  uint32_t transactions;
+  uint32_t predecessor; /* pid of a process that died in this boot with the pool open, or 0 */
+  int32_t in_memory;
+  int32_t superblock_restored;
+  int32_t keeps_orphans;
+} hf_recovery;
 
 /* Bytes by the largest unit in which they can be mapped, and by the reason why they are not in units of 2 MiB: see
  * holdfast/units.h. */
@@ -121,10 +133,11 @@ typedef struct hf_pin_options {
   const char* purpose; /* copied once per distinct text and kept for the life of the process */
 } hf_pin_options;
 
-/* NULL stands for {0, HF_UNITS_MAKE}. */
+/* NULL stands for {0, HF_UNITS_MAKE, 0}. */
 typedef struct hf_mount_options {
   int32_t read_only;
-  int32_t units; /* enum hf_units */
+  int32_t units;        /* enum hf_units */
+  int32_t trust_memory; /* not 0: no transfer of a process that had the pool before is under way */
 } hf_mount_options;
 
 /* NULL stands for {HF_WRITE, 0, HF_SERVE_THREAD}. */
@@ -155,6 +168,8 @@ int hf_unmount(hf_filesystem* filesystem, int64_t deadline_ns);
 void hf_filesystem_free(hf_filesystem* filesystem);
 int hf_sync(hf_filesystem* filesystem);
 int hf_space_of(hf_filesystem* filesystem, hf_space* out);
+int hf_recovery_of(hf_filesystem* filesystem, hf_recovery* out);
+int hf_trust_memory(hf_filesystem* filesystem);
 int hf_unit_statistics_of(hf_filesystem* filesystem, hf_unit_statistics* out);
 /* Adds 1 to the eventfd once nothing is in quarantine. */
 int hf_drain(hf_filesystem* filesystem, int event_fd);

@@ -177,7 +177,7 @@ int hf_format(hf_device* device, uint64_t cluster, const char* label, int force)
 
 static_assert(HF_UNITS_AS_THEY_COME == static_cast<int>(holdfast::Units::as_they_come));
 int hf_mount(hf_device* device, int read_only, hf_filesystem** out) {
-  const hf_mount_options options{read_only, HF_UNITS_MAKE};
+  const hf_mount_options options{read_only, HF_UNITS_MAKE, 0};
   return hf_mount_with(device, &options, out);
 }
 int hf_mount_with(hf_device* device, const hf_mount_options* options, hf_filesystem** out) {
@@ -185,6 +185,7 @@ int hf_mount_with(hf_device* device, const hf_mount_options* options, hf_filesys
   if (options != nullptr) {
     wanted.read_only = options->read_only != 0;
     wanted.units = static_cast<holdfast::Units>(options->units);
+    wanted.trust_memory = options->trust_memory != 0;
   }
   const int code = handle_of(out, [&] { return holdfast::Filesystem::mount(std::move(device->device), wanted); });
   delete device;
@@ -200,9 +201,26 @@ int hf_sync(hf_filesystem* filesystem) {
 int hf_space_of(hf_filesystem* filesystem, hf_space* out) {
   return guarded([&] {
     const holdfast::SpaceInfo space = filesystem->filesystem.space();
-    *out = {space.total, space.free, space.available, space.quarantined, space.inodes, space.free_inodes};
+    *out = {space.total,  space.free,        space.available, space.quarantined,
+            space.inodes, space.free_inodes, space.withheld};
     return 0;
   });
+}
+int hf_recovery_of(hf_filesystem* filesystem, hf_recovery* out) {
+  return guarded([&] {
+    const holdfast::RecoveryInfo done = filesystem->filesystem.recovery();
+    *out = {done.blocks,
+            done.revoked,
+            done.transactions,
+            done.predecessor,
+            done.in_memory ? 1 : 0,
+            done.superblock_restored ? 1 : 0,
+            done.keeps_orphans ? 1 : 0};
+    return 0;
+  });
+}
+int hf_trust_memory(hf_filesystem* filesystem) {
+  return status_of([&] { return filesystem->filesystem.trust_memory(); });
 }
 int hf_unit_statistics_of(hf_filesystem* filesystem, hf_unit_statistics* out) {
   return guarded([&] {

@@ -45,7 +45,8 @@ Filesystem& Filesystem::operator=(Filesystem&&) noexcept = default;
 Filesystem::~Filesystem() = default;
 
 Result<Filesystem> Filesystem::mount(Device device, const MountOptions& options) {
-  HF_ASSIGN(std::unique_ptr<filesystem::Format> format, ext4::mount(device.impl(), {.read_only = options.read_only}));
+  HF_ASSIGN(std::unique_ptr<filesystem::Format> format,
+            ext4::mount(device.impl(), {.read_only = options.read_only, .trust_memory = options.trust_memory}));
   HF_ASSIGN(std::shared_ptr<Core> core, Core::start(std::move(device).release(), std::move(format), options.units));
   return Filesystem(std::move(core));
 }
@@ -237,6 +238,7 @@ SpaceInfo Filesystem::space() const {
   const filesystem::Space space = core_->format().space();
   info.total = space.total;
   info.free = space.free;
+  info.withheld = space.withheld;
   info.available = space.available;
   info.block = space.block_bytes;
   info.cluster = space.cluster_bytes;
@@ -256,7 +258,14 @@ RecoveryInfo Filesystem::recovery() const {
   info.revoked = done.revoked;
   info.in_memory = done.in_memory;
   info.superblock_restored = done.superblock_restored;
+  info.predecessor = done.predecessor;
+  info.keeps_orphans = done.keeps_orphans;
   return info;
+}
+
+Status Filesystem::trust_memory() {
+  HF_TRY(core_->writable());
+  return core_->format().trust_memory();
 }
 
 Status Filesystem::sync() {

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -57,6 +58,9 @@ struct Geometry {
     return made_of_pages ? kOrder2M.pages().bytes() : page_bytes;
   }
 };
+
+enum class Contents : std::uint8_t { kept, lost };
+using HeldVisitor = std::function<void(Pfn first, PageCount count)>;
 
 class Device {
  public:
@@ -114,6 +118,13 @@ class Device {
   // Gives the memory behind whole carrier pages in the range back to the carrier (hole punch); contents become zero.
   // False where the carrier cannot, or could not: then contents stay, and so may the memory.
   bool give_back(Pfn first, PageCount count);
+
+  // Sees to it that transfers which a process that died left behind do not reach the range, and says of which parts
+  // that is not certain, in order: of `held` some may be held by nobody. With Contents::lost (of blocks that are free)
+  // more carriers can: then the pages become zeros. Blocks on the carrier; on a disk, until the range is written.
+  void part_from_transfers(Pfn first, PageCount count, Contents contents, const HeldVisitor& held);
+  // Whether the carrier can give a range other memory; /dev/dax cannot.
+  bool replaces_memory() const;
 
   // Starts making stores of the range durable; fence() waits for all that was started before by this thread.
   // Volatile carriers: orders only. EIO: a page could not be written; its contents are unknown, and every later fence

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "base/check.h"
 #include "base/fault_point.h"
+#include "device/describe.h"
 
 namespace holdfast::ext4 {
 
@@ -44,7 +46,7 @@ std::uint32_t Allocator::unit_end(GroupNumber group, std::uint32_t unit) const {
 }
 
 BitView Allocator::view(const BlockRef& bits, GroupNumber group) const {
-  return BitView(bits.data(), spaces_[group].pending_bits.get());
+  return BitView(bits.data(), spaces_[group].kept_bits.get());
 }
 
 // While a group's bitmap is not initialized its block holds anything; the contents follow from the layout alone.
@@ -112,6 +114,10 @@ Status Allocator::take(const Found& found) {
   count_units(group, run.first, run.count, false);
   space.usable -= run.count;
   free_ -= run.count;
+  if (distrusting_) {
+    if (space.new_bits == nullptr) space.new_bits = std::make_unique<std::byte[]>(kBlockBytes);
+    set_bits(space.new_bits.get(), run.first, run.count);
+  }
   return {};
 }
 
@@ -131,18 +137,14 @@ Status Allocator::give(GroupNumber group, BitRun run, bool at_once) {
     space.usable += run.count;
     return {};
   }
-  if (space.pending_bits == nullptr) {
-    space.pending_bits = std::make_unique<std::byte[]>(kBlockBytes);
-    with_pending_.push_back(group);
-  }
-  set_bits(space.pending_bits.get(), run.first, run.count);
+  keep(group, run);
+  if (!std::exchange(space.has_pending, true)) with_pending_.push_back(group);
   pending_ += run.count;
   return {};
 }
 
 // visit(group, clusters of it) for every group that the run touches; clusters are rounded outward.
-template <typename Visit>
-Status Allocator::for_groups(BlockRun run, Visit visit) {
+Status Allocator::for_groups(BlockRun run, const std::function<Status(GroupNumber, BitRun)>& visit) {
   std::uint64_t cluster = geometry_.cluster_of(run.first);
   const std::uint64_t end = geometry_.cluster_of(run.first + run.count - 1) + 1;
   while (cluster < end) {
@@ -185,25 +187,6 @@ void Allocator::unallocate(BlockRun run) {
       for_groups(run, [this](GroupNumber group, BitRun clusters) { return give(group, clusters, true); });
   HF_CHECK(status.has_value(), "A1: undoing an allocation of {}+{}: {}", run.first, run.count,
            status.error().message());
-}
-
-void Allocator::committed() {
-  for (const GroupNumber group : with_pending_) {
-    GroupSpace& space = spaces_[group];
-    const std::unique_ptr<std::byte[]> pending = std::move(space.pending_bits);
-    const BitView view_pending(pending.get());
-    const std::uint32_t end = geometry_.group_clusters(group);
-    for (std::uint32_t first = view_pending.next_taken(0, end); first < end;
-         first = view_pending.next_taken(first, end)) {
-      const std::uint32_t stop = view_pending.next_free(first, end);
-      count_units(group, first, stop - first, true);
-      space.usable += stop - first;
-      first = stop;
-    }
-  }
-  with_pending_.clear();
-  pending_ = 0;
-  ran_out_ = false;
 }
 
 Status Allocator::seal() {
@@ -254,7 +237,16 @@ void Allocator::unreserve(std::uint64_t clusters) {
 
 Error Allocator::full() {
   ran_out_ = true;
-  return Error(ENOSPC, device_.name(), "no space left");
+  return no_space();
+}
+
+Error Allocator::no_space() const {
+  if (withheld_ == 0) return {ENOSPC, device_.name(), "no space left"};
+  const std::uint64_t bytes = (withheld_ << geometry_.cluster_shift) * kBlockBytes;
+  return {ENOSPC, device_.name(),
+          fmt::format("no space left but for {} to which transfers of a process that died may be under way",
+                      device::describe_bytes(bytes)),
+          "unmount and mount again, or say that they are over (Filesystem::trust_memory)"};
 }
 
 Allocator::Wish Allocator::wish_for(BlockNumber near, std::uint64_t logical, std::uint64_t clusters) const {

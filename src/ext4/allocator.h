@@ -8,17 +8,21 @@
 // groups and full units are passed over without touching their bits.
 //
 // Invariants, per group:
-//   A1 descriptor count = zero bits of the bitmap = usable + pending.
-//   A2 pending clusters (freed, the commit not yet durable) have a zero in the bitmap and a one in `pending_bits`;
-//      a search sees both, so no such cluster is handed out before committed().
+//   A1 descriptor count = zero bits of the bitmap = usable + pending + withheld.
+//   A2 pending clusters (freed, the commit not yet durable) and withheld ones have a zero in the bitmap and a one in
+//      `kept_bits`; a search sees both, so no such cluster is handed out before committed(), or at all.
 //   A3 unit_free[u] = usable clusters of unit u; whole_units = units with every cluster usable. Valid once `loaded`.
-// And over all: free_ = sum of A1's counts; pending_ = sum of pending; reserved_ = what open handles may still take.
+//   A4 while `distrusting_`, a cluster that was freed is withheld unless it stands in `new_bits`: it was handed out
+//      since then, so a transfer of the process that had the volume before is not under way to it.
+// And over all: free_ = sum of A1's counts; pending_ and withheld_ = the sums of those; reserved_ = what open handles
+// may still take.
 //
 // Locking: the format lock, as everything of a Volume.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,9 +50,10 @@ class Allocator {
   Status free_blocks(BlockRun run);
   void unallocate(BlockRun run);
 
-  std::uint64_t free_clusters() const { return free_; }  // pending ones included
+  std::uint64_t free_clusters() const { return free_; }  // pending and withheld ones included
   std::uint64_t pending_clusters() const { return pending_; }
-  std::uint64_t usable_clusters() const { return free_ - pending_; }
+  std::uint64_t withheld_clusters() const { return withheld_; }
+  std::uint64_t usable_clusters() const { return free_ - pending_ - withheld_; }
   // Never handed to data: lets operations that take no space finish on a full pool.
   std::uint64_t kept_clusters() const { return kept_; }
   Result<bool> is_free(BlockNumber block);
@@ -63,8 +68,21 @@ class Allocator {
   // Whether an allocation failed although pending clusters would have helped; cleared by committed().
   bool commit_would_help() const { return ran_out_ && pending_ != 0; }
 
+  // ENOSPC, naming what is withheld.
+  Error no_space() const;
+
   // Changes of bitmaps that took one back which was made before.
   std::uint64_t taken_back() const { return taken_back_; }
+
+  // --- memory that the process before may still reach (take_over.h); allocator_kept.cc ---
+  // From now on what is in use at this moment is withheld when it is freed.
+  void distrust() { distrusting_ = true; }
+  // Every run of free clusters, in order, as blocks. Precondition: nothing is pending.
+  Status each_free_run(const std::function<Status(BlockRun)>& visit);
+  // Free clusters that touch the run are withheld. Precondition: the run is free and nothing is pending.
+  Status withhold(BlockRun run);
+  // What is withheld can be handed out, and nothing is withheld any more.
+  void trust();
 
   // Initializes the bitmap of a group whose inodes come into use (the two go together).
   Status initialize(GroupNumber group);
@@ -79,8 +97,10 @@ class Allocator {
     std::uint32_t whole_units = 0;
     bool loaded = false;
     bool changed = false;  // the bitmap needs a new checksum
+    bool has_pending = false;
     std::vector<std::uint16_t> unit_free;
-    std::unique_ptr<std::byte[]> pending_bits;
+    std::unique_ptr<std::byte[]> kept_bits;
+    std::unique_ptr<std::byte[]> new_bits;
   };
   // Clusters [first, first + count) of a group.
   struct Found {
@@ -110,10 +130,12 @@ class Allocator {
   BitView view(const BlockRef& bits, GroupNumber group) const;
   void count_units(GroupNumber group, std::uint32_t first, std::uint32_t count, bool freed);
   Status take(const Found& found);
+  void keep(GroupNumber group, BitRun run);
+  // Makes kept clusters usable: those that `usable` says so of.
+  void settle(GroupNumber group, const std::byte* usable);
   // Precondition: the clusters are in use.
   Status give(GroupNumber group, BitRun run, bool at_once);
-  template <typename Visit>
-  Status for_groups(BlockRun run, Visit visit);
+  Status for_groups(BlockRun run, const std::function<Status(GroupNumber, BitRun)>& visit);
 
   Wish wish_for(BlockNumber near, std::uint64_t logical, std::uint64_t clusters) const;
   // allocator_search.cc. count 0: nothing found.
@@ -137,12 +159,14 @@ class Allocator {
   std::uint32_t unit_clusters_ = 1;
   std::uint64_t free_ = 0;
   std::uint64_t pending_ = 0;
+  std::uint64_t withheld_ = 0;
   std::uint64_t reserved_ = 0;
   std::uint64_t kept_ = 0;
   std::uint64_t* charged_ = nullptr;
   GroupNumber rotor_ = 0;  // where requests without a place begin
   std::uint64_t taken_back_ = 0;
   bool ran_out_ = false;
+  bool distrusting_ = false;
 };
 
 }  // namespace holdfast::ext4

@@ -16,6 +16,7 @@ namespace holdfast::ext4 {
 
 struct MountOptions {
   bool read_only = false;
+  bool trust_memory = false;  // no transfer of a process that had the volume before is under way (take_over.h)
 };
 
 // The file system that `device` holds. The device must outlive the format. Read-write, the image is marked as in use

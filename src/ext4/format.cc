@@ -257,7 +257,8 @@ filesystem::Space Ext4Format::space() {
   const std::uint64_t metadata = volume_->groups().metadata_clusters();
   const bool counted = super.s_overhead_clusters >= metadata && super.s_overhead_clusters <= geometry.clusters();
   space.total = (geometry.clusters() - (counted ? super.s_overhead_clusters : metadata)) * cluster_bytes;
-  space.free = allocator.free_clusters() * cluster_bytes;
+  space.withheld = allocator.withheld_clusters() * cluster_bytes;
+  space.free = allocator.free_clusters() * cluster_bytes - space.withheld;
   const bool wide = (super.s_feature_incompat & EXT4_FEATURE_INCOMPAT_64BIT) != 0;
   const std::uint64_t reserved_blocks =
       super.s_r_blocks_count | (wide ? std::uint64_t{super.s_r_blocks_count_hi} << 32 : 0);

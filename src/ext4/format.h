@@ -28,8 +28,8 @@ class Ext4Format final : public filesystem::Format {
   explicit Ext4Format(std::unique_ptr<VolumeCore> volume);
   ~Ext4Format() override;
 
-  // Marks the image as in use until close(true): its journal has begun, or it is not clean.
-  Status mark_in_use();
+  // Marks the image as in use until close(true): its journal has begun, or it is not clean. `trusted`: take_over.h.
+  Status mark_in_use(bool trusted);
 
   Result<std::unique_ptr<filesystem::Handle>> begin(const filesystem::Reservation& reservation) override;
   Status commit() override;
@@ -39,6 +39,7 @@ class Ext4Format final : public filesystem::Format {
   Nanoseconds tend_interval() const override;
   Status tend() override;
   filesystem::Recovery recovery() const override;
+  Status trust_memory() override;
 
   Result<Attributes> read_inode(InodeNumber inode) override;
   Status write_inode(filesystem::Handle& handle, InodeNumber inode, const Attributes& attributes) override;

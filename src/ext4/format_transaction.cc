@@ -12,6 +12,7 @@
 #include "ext4/format.h"
 #include "ext4/format_operation.h"
 #include "ext4/log_credits.h"
+#include "ext4/take_over.h"
 
 namespace holdfast::ext4 {
 namespace {
@@ -95,7 +96,7 @@ Result<std::unique_ptr<filesystem::Handle>> Ext4Format::begin(const filesystem::
       committed = true;
       continue;
     }
-    if (reservation.takes_space) return Error(ENOSPC, volume_->name(), "no space left");
+    if (reservation.takes_space) return volume_->allocator().no_space();
     handle->open(0, credits);
     break;
   }
@@ -159,9 +160,18 @@ filesystem::Recovery Ext4Format::recovery() const {
   return volume_->recovery();
 }
 
-Status Ext4Format::mark_in_use() {
+Status Ext4Format::trust_memory() {
+  const TransactionRank rank(this);
+  const MutexLock lock(mutex_);
+  HF_TRY(check_writable());
+  volume_->trust_memory();
+  return drain_and_commit();
+}
+
+Status Ext4Format::mark_in_use(bool trusted) {
   const MutexLock lock(mutex_);
   if (read_only_) return {};
+  HF_TRY(take_over(*volume_, trusted));
   ext2_super_block& super = volume_->change_superblock();
   if (!volume_->has_journal()) super.s_state = static_cast<std::uint16_t>(super.s_state & ~EXT2_VALID_FS);
   super.s_mnt_count = static_cast<std::uint16_t>(super.s_mnt_count + 1);
@@ -184,6 +194,7 @@ Status Ext4Format::close(bool clean) {
   if (volume_->has_journal()) return volume_->close_log();
   ext2_super_block& super = volume_->change_superblock();
   super.s_state = static_cast<std::uint16_t>(super.s_state | EXT2_VALID_FS);
+  volume_->leave_superblock();
   return volume_->commit();
 }
 

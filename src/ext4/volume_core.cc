@@ -11,6 +11,7 @@
 #include "device/copy.h"
 #include "ext4/checksum.h"
 #include "ext4/inode_attributes.h"
+#include "ext4/opener.h"
 
 namespace holdfast::ext4 {
 namespace {
@@ -237,6 +238,7 @@ Status VolumeCore::close_log() {
   HF_TRY(stop_after(journal_->stop()));
   // In place: the log has ended. Cut short, it is found in the log's last transaction (recovery.h).
   super_.s_feature_incompat &= ~std::uint32_t{EXT3_FEATURE_INCOMPAT_RECOVER};
+  leave_superblock();
   fill_superblock();
   if (HF_FAULT_POINT("ext4.superblock") ||
       device::copy(device_.at(kSuperblockOffset), &super_, sizeof(super_)) != device::CopyOutcome::done) {
@@ -244,6 +246,20 @@ Status VolumeCore::close_log() {
   }
   HF_TRY(stop_after(device_.flush(kSuperblockOffset, sizeof(super_))));
   return stop_after(device_.fence());
+}
+
+void VolumeCore::trust_memory() {
+  allocator_.trust();
+  recovery_.keeps_orphans = false;
+  if (std::optional<Opener> opener = opener_of(super_); opener && opener->left_suspects) {
+    opener->left_suspects = false;
+    set_opener(change_superblock(), opener);
+  }
+}
+
+void VolumeCore::leave_superblock() {
+  const std::optional<Opener> opener = opener_of(super_);
+  if (opener && !opener->left_suspects) set_opener(super_, std::nullopt);
 }
 
 bool VolumeCore::log_fits(std::uint64_t more) const { return more <= log_room(); }

@@ -89,6 +89,15 @@ class VolumeCore final : public Volume {
   // --- the journal; without one there is always room ---
   bool has_journal() const { return journal_ != nullptr; }
   const filesystem::Recovery& recovery() const { return recovery_; }
+  // A process that died may have transfers under way (take_over.h).
+  void note_predecessor(std::uint32_t pid, bool keeps_orphans) {
+    recovery_.predecessor = pid;
+    recovery_.keeps_orphans = keeps_orphans;
+  }
+  // Somebody knows that they are over. The superblock changes.
+  void trust_memory();
+  // The process is about to end its use of the volume. Precondition: the superblock will be written.
+  void leave_superblock();
   // Whether so many blocks may change beyond those that have.
   bool log_fits(std::uint64_t more) const;
   // How many, at least.
@@ -136,7 +145,7 @@ class VolumeCore final : public Volume {
   DirectoryCache directories_;
   const std::unique_ptr<ReplayedBlocks> replayed_;
   const std::unique_ptr<Journal> journal_;
-  const filesystem::Recovery recovery_;
+  filesystem::Recovery recovery_;
   Library library_;  // made when first asked for
   bool superblock_changed_ = false;
   std::uint64_t superblock_changes_ = 0;

@@ -165,9 +165,11 @@ void reap_holding(Core& core) {
 
 Status clean_orphans(Core& core) {
   Format& format = core.format();
+  const bool keeps = format.recovery().keeps_orphans;
   HF_ASSIGN(const std::vector<InodeNumber> orphans, format.orphans());
   for (const InodeNumber number : orphans) {
     HF_ASSIGN(const Attributes attributes, format.read_inode(number));
+    if (keeps && attributes.links == 0) continue;
     const InodeRef inode = core.inodes().insert_new(number, attributes);
     if (attributes.links == 0) {
       core.inodes().mark_orphan(*inode);

@@ -67,7 +67,8 @@ struct Space {
   std::uint64_t cluster_bytes = 4096;  // unit of allocation
   std::uint64_t total = 0;             // bytes usable by files and their metadata
   std::uint64_t free = 0;              // bytes nobody owns, those whose freeing is not committed yet included
-  std::uint64_t available = 0;         // of these, what an ordinary user may take (reserved blocks excluded)
+  std::uint64_t withheld = 0;          // bytes nobody owns either, which transfers of a dead process may still reach
+  std::uint64_t available = 0;         // of the free ones, what an ordinary user may take (reserved blocks excluded)
   std::uint64_t inodes = 0;
   std::uint64_t free_inodes = 0;
   std::uint32_t name_bytes_max = 255;
@@ -82,6 +83,8 @@ struct Recovery {
   std::uint64_t revoked = 0;         // copies that were not to be replayed any more
   bool in_memory = false;            // the medium was not changed
   bool superblock_restored = false;  // from the journal: a write of it had been cut short
+  std::uint32_t predecessor = 0;     // a process that died in this boot, and may have transfers under way; 0: none
+  bool keeps_orphans = false;        // what it left unlinked is not freed before another boot
 };
 
 // How much an operation may change; begin() turns it into blocks. Generous is fine, too little stops the process.
@@ -129,6 +132,9 @@ class Format {
   // How often; zero: never.
   virtual Nanoseconds tend_interval() const { return Nanoseconds(0); }
   virtual Recovery recovery() const { return {}; }
+  // The caller knows that no transfer of a process that died with the volume open is under way: nothing is withheld or
+  // kept on its account any more. As commit().
+  virtual Status trust_memory() { return {}; }
   // Commits, writes the clean state when `clean`, lets go of everything. Nothing may be called afterwards.
   virtual Status close(bool clean) = 0;
 

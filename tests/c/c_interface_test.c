@@ -27,7 +27,7 @@ static hf_filesystem* mount_fresh(void) {
   EXPECT(hf_device_memory(UINT64_C(64) << 20, HF_PAGE_4K, &device) == 0);
   EXPECT(hf_format(device, 0, "c", 0) == 0);
   {
-    const hf_mount_options options = {0, HF_UNITS_AS_THEY_COME};
+    const hf_mount_options options = {0, HF_UNITS_AS_THEY_COME, 0};
     EXPECT(hf_mount_with(device, &options, &filesystem) == 0);
   }
   return filesystem;
