@@ -48,5 +48,18 @@ TEST(Crash, UpdatesInPlaceAreRecovered) {
   explore({.medium = sim::Medium::lines, .mixes = {CrashMix::updates}, .steps = 12, .choices = kFew}, 1);
 }
 
+TEST(Crash, NamesAreRecovered) {
+  explore({.medium = sim::Medium::lines,
+           .pools = {CrashPool::groups},
+           .mixes = {CrashMix::names},
+           .steps = 40,
+           .choices = kFew},
+          1);
+}
+
+TEST(Crash, ClustersAreRecovered) {
+  explore({.medium = sim::Medium::pages, .pools = {CrashPool::clusters}, .steps = 30, .choices = kFew}, 1);
+}
+
 }  // namespace
 }  // namespace holdfast::test

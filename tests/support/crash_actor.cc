@@ -31,7 +31,9 @@ std::string CrashLog::text() const {
 }
 
 CrashActor::CrashActor(Filesystem fs, SharedModel& model, CrashLog& log, CrashMix mix, std::uint64_t seed)
-    : fs_(std::move(fs)), model_(model), log_(log), mix_(mix), random_(seed) {}
+    : fs_(std::move(fs)), model_(model), log_(log), mix_(mix), random_(seed) {
+  cluster_pages_ = fs_->space().cluster / kModelPage;
+}
 
 std::string CrashActor::ended(const char* what, const Status& status, std::initializer_list<int> may_say) {
   if (status) return {};
@@ -59,6 +61,7 @@ std::string CrashActor::fill_up(std::uint64_t leave) {
 
 std::string CrashActor::step() {
   wants_new_life_ = false;
+  if (mix_ == CrashMix::names && one_in(2)) return one_in(3) ? symlink() : set_attribute();
   switch (below(32)) {
     case 0:
     case 1:
@@ -249,6 +252,36 @@ std::string CrashActor::remove_directory() {
   Names next = model_.get().now();
   next.erase(*path);
   return change_names("rmdir", std::move(next), [&] { return fs_->remove_directory(*path); });
+}
+
+// In the inode, or in a block.
+std::string CrashActor::symlink() {
+  const std::string path = new_path();
+  Names next = model_.get().now();
+  if (next.contains(path) || numbers_ + 1 >= kFileNumbers) return {};
+  const std::uint32_t number = ++numbers_;
+  const std::string target = fmt::format("{}/{}", number, std::string(below(one_in(2) ? 50 : 1000), 't'));
+  log_.add(fmt::format("symlink {} as file {}, {} bytes", path, number, target.size()));
+  next[path] = number;
+  model_.change([&](CrashModel& model) { model.symlinks[number] = target; });
+  return change_names("symlink", std::move(next), [&] { return fs_->symlink(target, path); });
+}
+
+std::string CrashActor::set_attribute() {
+  const std::optional<std::string> path = some_path(true);
+  if (!path) return create(new_path());
+  const std::uint32_t number = model_.get().now().at(*path);
+  if (model_.get().symlinks.contains(number)) return {};
+  const bool remove = one_in(4);
+  const std::string value =
+      remove ? std::string()
+             : fmt::format("{}.{} ", number, ++generations_) + std::string(below(one_in(2) ? 40 : 2500), 'a');
+  log_.add(fmt::format("attribute of file {}: {} bytes", number, value.size()));
+  model_.change([&](CrashModel& model) { model.files[number].may_have_attribute(value); });
+  const Status done =
+      remove ? fs_->remove_attribute(*path, kCrashAttribute) : fs_->set_attribute(*path, kCrashAttribute, value);
+  if (done) model_.change([&](CrashModel& model) { model.files[number].has_attribute(value); });
+  return ended("attribute", done, {ENOSPC, ENODATA});
 }
 
 }  // namespace holdfast::test

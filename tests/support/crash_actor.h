@@ -36,6 +36,7 @@ enum class CrashMix : std::uint8_t {
   everything,
   churn,    // blocks of extents that become blocks of bytes
   updates,  // bytes written over in place and synced, with nothing to commit
+  names,    // symbolic links, and attributes that lie in the inode and in blocks of their own
 };
 
 class CrashActor {
@@ -92,6 +93,8 @@ class CrashActor {
   std::string link();
   std::string make_directory();
   std::string remove_directory();
+  std::string symlink();
+  std::string set_attribute();
   template <typename Do>
   std::string change_names(const char* what, Names next, Do apply);
   void forget_unnamed();
@@ -131,6 +134,7 @@ class CrashActor {
   std::uint32_t numbers_ = 0;
   std::uint32_t generations_ = 0;
   std::uint32_t many_ = 0;  // names of create_many that are there
+  std::uint64_t cluster_pages_ = 1;
   bool wants_new_life_ = false;
 };
 

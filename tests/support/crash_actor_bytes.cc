@@ -38,6 +38,7 @@ std::string CrashActor::on_file() {
   const std::optional<std::string> path = some_path(true);
   if (!path) return create(new_path());
   const std::uint32_t number = model_.get().now().at(*path);
+  if (model_.get().symlinks.contains(number)) return {};
   if (!open_.contains(number)) {
     Result<File> file = fs_->open(*path, Open::read_write);
     if (!file) return ended("open", file.error(), {});

@@ -15,7 +15,10 @@ void store_word(std::byte* at, Word word) { __atomic_store_n(reinterpret_cast<Wo
 
 }  // namespace
 
+// A held cluster is replaced as a whole.
 void CrashActor::detach(std::uint32_t number, std::uint64_t first_page, std::uint64_t end_page) {
+  first_page = first_page / cluster_pages_ * cluster_pages_;
+  end_page = (end_page + cluster_pages_ - 1) / cluster_pages_ * cluster_pages_;
   for (Held& each : held_) {
     if (each.number != number) continue;
     for (std::uint64_t page = first_page; page < end_page; ++page) {

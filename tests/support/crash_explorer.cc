@@ -42,9 +42,10 @@ struct Job {
 sim::Bytes new_pool(CrashPool pool) {
   const ScratchDirectory scratch(tmpfs_parent().empty() ? disk_parent() : tmpfs_parent());
   const std::string path = scratch.file("pool");
-  if (pool == CrashPool::ours) {
+  if (pool == CrashPool::ours || pool == CrashPool::clusters) {
+    const std::uint64_t cluster = pool == CrashPool::ours ? 4 * KiB : 16 * KiB;
     Device device = Device::create(path, kImageBytes).value();
-    format(device, {.journal = NewJournal::sized, .journal_bytes = kJournalBytes}).value();
+    format(device, {.cluster = cluster, .journal = NewJournal::sized, .journal_bytes = kJournalBytes}).value();
   } else {
     std::ofstream(path).close();
     std::filesystem::resize_file(path, kImageBytes);

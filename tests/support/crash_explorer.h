@@ -16,6 +16,7 @@ enum class CrashPool : std::uint8_t {
   ours,         // one block group, so no second superblock
   groups,       // mke2fs: four groups
   orphan_file,  // and the orphans in a file
+  clusters,     // ours, of clusters of 16 KiB
 };
 
 struct CrashOptions {

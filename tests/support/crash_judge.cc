@@ -50,7 +50,7 @@ class Look {
         std::any_of(model_.names.begin(), model_.names.end(), [this](const Names& moment) { return moment == found_; });
     if (!known) return names_wrong();
     for (const auto& [path, number] : found_) {
-      if (model_.directories.contains(number)) continue;
+      if (model_.directories.contains(number) || model_.symlinks.contains(number)) continue;
       if (std::string wrong = file(path, number); !wrong.empty())
         return fmt::format("{} (file {}): {}", path, number, wrong);
     }
@@ -70,11 +70,31 @@ class Look {
       if (path == "/lost+found" || path == kAfter) continue;
       const Result<Stat> stat = fs_.stat(path, Follow::no);
       if (!stat) return said("stat", stat.error());
+      if (stat->kind == FileKind::symlink) {
+        if (std::string wrong = symlink(path); !wrong.empty()) return wrong;
+        continue;
+      }
       found_[path] = stat->permissions;
       if (stat->kind != FileKind::directory) continue;
       if (std::string wrong = list(path); !wrong.empty()) return wrong;
     }
     return {};
+  }
+
+  std::string symlink(const std::string& path) {
+    const Result<std::string> target = fs_.read_symlink(path);
+    if (!target) return said("a symbolic link", target.error());
+    const auto known = std::find_if(model_.symlinks.begin(), model_.symlinks.end(),
+                                    [&target](const auto& each) { return each.second == *target; });
+    if (known == model_.symlinks.end()) return fmt::format("{} points to '{}', as nothing ever did", path, *target);
+    found_[path] = known->first;
+    return {};
+  }
+
+  std::string attribute(const std::string& path, const CrashFile& expected) {
+    const Result<std::string> value = fs_.attribute(path, kCrashAttribute);
+    if (!value && value.error().code() != ENODATA) return said("an attribute", value.error());
+    return expected.check_attribute(value ? *value : std::string());
   }
 
   // Against the moment that comes closest.
@@ -103,6 +123,7 @@ class Look {
   std::string file(const std::string& path, std::uint32_t number) {
     const auto expected = model_.files.find(number);
     if (expected == model_.files.end()) return "a file that the model does not know";
+    if (std::string wrong = attribute(path, expected->second); !wrong.empty()) return wrong;
     const Result<File> file = fs_.open(path, Open::read);
     if (!file) return said("open", file.error());
     const std::uint64_t size = file->size();

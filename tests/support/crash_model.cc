@@ -46,6 +46,7 @@ void CrashFile::synced() {
     page.changes.clear();
   }
   sizes_ = {{size_, size_}};
+  attributes_ = {attribute_};
 }
 
 std::string CrashFile::check_size(std::uint64_t found) const {
@@ -55,6 +56,15 @@ std::string CrashFile::check_size(std::uint64_t found) const {
   std::string may;
   for (const Sizes& each : sizes_) may += fmt::format(" {}..{}", each.least, each.most);
   return fmt::format("size {}, may be{}", found, may);
+}
+
+std::string CrashFile::check_attribute(const std::string& found) const {
+  if (std::find(attributes_.begin(), attributes_.end(), found) != attributes_.end()) return {};
+  constexpr std::size_t kShown = 20;
+  std::string may;
+  for (const std::string& each : attributes_)
+    may += fmt::format(" '{}' ({} bytes)", each.substr(0, kShown), each.size());
+  return fmt::format("its attribute is '{}' ({} bytes), may be{}", found.substr(0, kShown), found.size(), may);
 }
 
 std::string CrashFile::check(std::uint32_t file, std::uint64_t offset, const Word* words, std::uint64_t count) const {

@@ -6,7 +6,9 @@
 //
 // Names. Each operation on names is one transaction, and transactions are committed in order: after a crash the names
 // are those of one moment since the last sync, all of them of the same one. A file is recognised by its permissions,
-// which are given with its name in one step: they are its number.
+// which are given with its name in one step: they are its number; a symbolic link by what it points to.
+//
+// An attribute of a file is what it was at the last sync, or what an operation since has made of it.
 //
 // Order of use: what an operation may leave is told before it begins; what a sync has made sure, after it has ended. So
 // a copy of the model, taken after a copy of the memory, allows all that the memory can hold.
@@ -19,6 +21,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "support/file_life.h"
@@ -27,6 +30,7 @@ namespace holdfast::test {
 
 inline constexpr std::uint64_t kModelPage = 4096;
 inline constexpr std::uint32_t kFileNumbers = 07777;  // permissions
+inline constexpr const char* kCrashAttribute = "user.crash";
 
 // The generations of a page's words; 0: zeros.
 using PageWords = std::array<std::uint32_t, kPageWords>;
@@ -36,9 +40,11 @@ class CrashFile {
   // --- before an operation: what words [from, to) of the file may become; generation 0: zeros ---
   void may_become(std::uint64_t from, std::uint64_t to, std::uint32_t generation);
   void may_have_size(std::uint64_t least, std::uint64_t most);
+  void may_have_attribute(std::string value) { attributes_.push_back(std::move(value)); }  // empty: none
   // --- after it ---
   void became(std::uint64_t from, std::uint64_t to, std::uint32_t generation);
   void has_size(std::uint64_t size) { size_ = size; }
+  void has_attribute(std::string value) { attribute_ = std::move(value); }
   // All is as it is now, durably.
   void synced();
 
@@ -46,6 +52,7 @@ class CrashFile {
 
   // Empty, or what is wrong with words that were found from `offset` on, or with the size.
   std::string check_size(std::uint64_t found) const;
+  std::string check_attribute(const std::string& found) const;
   std::string check(std::uint32_t file, std::uint64_t offset, const Word* words, std::uint64_t count) const;
 
  private:
@@ -69,6 +76,8 @@ class CrashFile {
   std::map<std::uint64_t, Page> pages_;
   std::vector<Sizes> sizes_{{0, 0}};
   std::uint64_t size_ = 0;
+  std::vector<std::string> attributes_{std::string()};
+  std::string attribute_;
 };
 
 using Names = std::map<std::string, std::uint32_t, std::less<>>;  // path to number
@@ -77,6 +86,7 @@ struct CrashModel {
   std::map<std::uint32_t, CrashFile> files;  // by number
   std::vector<Names> names{{}};              // of each moment since the last sync; the last is now
   std::map<std::uint32_t, bool> directories;
+  std::map<std::uint32_t, std::string> symlinks;  // to their targets, which begin with the number
 
   const Names& now() const { return names.back(); }
   // Before an operation on names, which will leave these.
