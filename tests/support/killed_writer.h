@@ -1,6 +1,6 @@
 // A process that works on a pool until it is killed, again and again: it writes and syncs files and says so, writes
-// over and removes others, and has a pinned file into which a device (io_uring, reads past the page cache) writes all
-// the time, so that requests are in flight at the kill.
+// over and removes others, and has pins, of a file and in quarantine, into which a device (io_uring, reads past the
+// page cache) writes all the time, so that requests are in flight at the kill.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ class KilledWriter {
   // The pool is made in `directory`, with a small journal.
   KilledWriter(std::string directory, std::uint64_t seed);
 
-  // One life and death, then a mount at once: what was said to be durable is there, a new file beside it keeps its
+  // One life and death, then a mount at once: what was said to be durable is there, new files beside it keep their
   // bytes while requests of the dead may still end, and e2fsck finds nothing. Failures are GoogleTest's.
   void round();
   int synced() const { return known_; }  // files that a process said are durable
