@@ -7,7 +7,9 @@
 //   bit  6      EMPTY   the fault mutex of an index before its block is known; carries no page
 //   bit  7      ZAP     translations are gone and the entry's reference is returned; only with a page
 //   bit  8      SHARED  other files may name the page too, so nobody stores to it through this one; only with a page
-//   bits 9..    pfn
+//   bit  9      CLEAN   nobody can have stored to the page since it was flushed; only with a page, and only where
+//                       marks are kept (write_back.cc). Who is to store marks the entry first, which ends that
+//   bits 10..   pfn
 //
 // Invariants
 //   E1  EMPTY and ZERO exclude each other and ZAP, and their pfn is never turned into a page.
@@ -48,6 +50,9 @@ class Entry {
   constexpr bool is_zero() const { return (raw_ & kZero) != 0; }
   constexpr bool zapped() const { return (raw_ & kZap) != 0; }
   constexpr bool shared() const { return (raw_ & kShared) != 0; }
+  constexpr bool clean() const { return (raw_ & kClean) != 0; }
+  // Whether something has to be done before anybody may store through it: one test for pins.
+  constexpr bool refuses_stores() const { return (raw_ & (kShared | kClean)) != 0; }
   constexpr bool has_page() const { return raw_ != 0 && (raw_ & (kEmpty | kZero)) == 0; }
   // A real entry that holds its `tracked` count (E4).
   constexpr bool tracks() const { return (raw_ & (kValue | kEmpty | kZero | kZap)) == kValue; }
@@ -63,6 +68,8 @@ class Entry {
   constexpr Entry without_zap() const { return from_raw(raw_ & ~kZap); }
   constexpr Entry as_shared() const { return from_raw(raw_ | kShared); }
   constexpr Entry as_own() const { return from_raw(raw_ & ~kShared); }
+  constexpr Entry as_clean() const { return from_raw(raw_ | kClean); }
+  constexpr Entry as_dirty() const { return from_raw(raw_ & ~kClean); }
   constexpr bool operator==(const Entry&) const = default;
 
  private:
@@ -73,7 +80,8 @@ class Entry {
   static constexpr std::uint64_t kEmpty = 1U << 6;
   static constexpr std::uint64_t kZap = 1U << 7;
   static constexpr std::uint64_t kShared = 1U << 8;
-  static constexpr unsigned kPfnShift = 9;
+  static constexpr std::uint64_t kClean = 1U << 9;
+  static constexpr unsigned kPfnShift = 10;
   static constexpr std::uint64_t size_bits(Order order) { return std::uint64_t{order.raw() / 9U} << kSizeShift; }
 
   std::uint64_t raw_ = 0;

@@ -69,6 +69,11 @@ Result<Mapping::InsertOutcome> Mapping::insert_at(Found& found, PageIndex index,
     return InsertOutcome::inserted;
   }
   if (!found.entry.none()) {
+    // Of the rest of it the file's bytes may wait in caches still, and its mark alone tells. Test:
+    // Marks.ALargeEntryThatIsReplacedInPart.
+    if (found.entry.order() > wanted.order() && entries_.marked(found.index, EntryMark::dirty)) {
+      return InsertOutcome::dirty;
+    }
     forget(found.index, found.entry);
     entries_.erase(found.index);
     found = {};
@@ -86,7 +91,7 @@ Result<Mapping::InsertOutcome> Mapping::insert(PageIndex index, Pfn pfn, Order o
   {
     const MutexLock lock(tree_);
     HF_ASSIGN(Found found, settle(index, order, deadline));
-    outcome = insert_at(found, index, Entry::real(pfn, order, sharing));
+    outcome = insert_at(found, index, unmarked(Entry::real(pfn, order, sharing)));
     // A page that this file alone has by now may still be pinned through one that shared it: its last put is told here.
     const Entry entry = entries_.load(index).without_lock();
     if (outcome && *outcome == InsertOutcome::inserted && !entry.shared() &&
@@ -166,7 +171,9 @@ bool Mapping::try_form_unit(PageIndex first, Pfn pfn, Order order) {
   if (!may_form(unit, pfn, order)) return false;
   HF_MARK("mapping.form.begin");
   if (untrack_parts(unit) && pages_.unused(pfn, order) && pages_.track(pfn, order, owner_id_, first).has_value()) {
-    if (entries_.form(first, Entry::real(pfn, order))) return true;
+    // A store to one of them is a store to all of it.
+    const Entry formed = Entry::real(pfn, order);
+    if (entries_.form(first, entries_.find_marked(unit, EntryMark::dirty) ? formed : unmarked(formed))) return true;
     pages_.untrack(pfn, order);
   }
   retrack_parts(unit);

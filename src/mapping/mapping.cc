@@ -7,8 +7,8 @@
 
 namespace holdfast::mapping {
 
-Mapping::Mapping(pagemap::PageMap& pages, pagemap::PageOwner& owner, pagemap::FileKey file)
-    : pages_(pages), file_(file), owner_id_(pages.add_owner(owner)), generation_(fork_generation()) {}
+Mapping::Mapping(pagemap::PageMap& pages, pagemap::PageOwner& owner, pagemap::FileKey file, Marks marks)
+    : pages_(pages), file_(file), owner_id_(pages.add_owner(owner)), generation_(fork_generation()), marks_(marks) {}
 
 Mapping::~Mapping() {
   // What a forked child inherited is inert, and destroyed as it was found.
@@ -53,6 +53,10 @@ std::optional<std::string> Mapping::check_entry(PageIndex index, Entry entry) co
   const PageRange unit{index, index + entry.order().pages()};
   if (!index.is_aligned(entry.order())) return fmt::format("M2: entry at {} is not aligned", index.raw());
   if (straddles_break(unit)) return fmt::format("M5: the entry at {} straddles a break", index.raw());
+  if (marks_ == Marks::kept && entry.has_page() && !entry.locked() &&
+      entry.clean() == entries_.marked(index, EntryMark::dirty)) {
+    return fmt::format("M6: the entry at {} is {}", index.raw(), entry.clean() ? "CLEAN and dirty" : "neither");
+  }
   if (!entry.tracks()) return std::nullopt;
   if (!entry.pfn().is_aligned(entry.order())) return fmt::format("E2: page of the entry at {}", index.raw());
   const pagemap::CountWord word = pages_.read(entry.pfn(), entry.order());

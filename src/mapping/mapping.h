@@ -14,6 +14,7 @@
 //   M3  an entry is erased only when zapped (or page-less) and not LOCKED by another.
 //   M4  a tracked unit inside an active break carries its break mark, unless it is SHARED: those carry none.
 //   M5  no entry straddles the end of an active break.
+//   M6  where marks are kept, an entry with a page is CLEAN or marked dirty, but while its lock is held.
 //
 // Locking: `tree` (rank tree) guards changes of the tree, the breaks, the gates and the queue for entry locks; lookups
 // and pins need none but run inside an epoch. It is never held while waiting, and long walks drop it between batches.
@@ -52,10 +53,13 @@ class TranslationRemover {
   ~TranslationRemover() = default;
 };
 
+// Whether stores through entries are to be known of: where flushing means something.
+enum class Marks : std::uint8_t { none, kept };
+
 class Mapping {
  public:
   // `owner` is told of last puts of pages whose entries this mapping zapped.
-  Mapping(pagemap::PageMap& pages, pagemap::PageOwner& owner, pagemap::FileKey file);
+  Mapping(pagemap::PageMap& pages, pagemap::PageOwner& owner, pagemap::FileKey file, Marks marks = Marks::none);
   // Precondition: no entry, break or gate is left (remove(everything) was called), and no reader.
   ~Mapping();
   Mapping(const Mapping&) = delete;
@@ -80,7 +84,7 @@ class Mapping {
   // --- pins: lock-free ---
   enum class PinOutcome : std::uint8_t {
     pinned,
-    absent,
+    absent,  // or CLEAN, and write access was asked for
     breaking,
     full,
     shared,  // write access to a block that others may have: the file needs one of its own first (sharing.cc)
@@ -103,6 +107,7 @@ class Mapping {
     inserted,       // tracked now, also when a ZAP entry was revived (at its own order) or an EMPTY/ZERO one replaced
     already_there,  // a real entry covers the index
     conflict,       // no entry of this order may stand here now: insert smaller
+    dirty,          // a larger ZAP entry, of other blocks in part, would take its mark along: write that back first
   };
   // Makes `index` name the unit (aligned; pfn aligned alike). Waits for the entry's lock, until the deadline.
   // ENODEV (device closed), EMLINK, ENOMEM, ETIMEDOUT, EINTR: nothing changed. EAGAIN: the caller's hold was overrun by
@@ -136,14 +141,14 @@ class Mapping {
   bool marked(PageIndex index, EntryMark mark) const;
   // The first entry with the mark that overlaps the range.
   std::optional<XArray::Found> first_marked(PageRange range, EntryMark mark) const;
-  // For the fault of a store, inside a Hold: marks the entry that covers `index` dirty and gives its lock, under which
-  // the writable translation is installed. Waits for the lock of another, to the deadline. EAGAIN: no entry tracks the
-  // page. ETIMEDOUT, EINTR.
+  // For who is about to store: marks the entry that covers `index` dirty, so that it is not CLEAN any more, and gives
+  // its lock, under which a writable translation may be installed. Waits for the lock of another, to the deadline.
+  // EAGAIN: no entry tracks the page. ETIMEDOUT, EINTR.
   Result<EntryLock> mark_dirty(PageIndex index, Deadline deadline);
-  // Flushes every entry of the range that is dirty at the call, and the last store to it before the call with it; see
-  // write_back.cc. `flush` runs with the entry's lock held, so it waits for nothing but the device and takes no lock
-  // ranked before `tree`. Its error ends the write-back; what was not flushed stays dirty. ETIMEDOUT, EINTR: an entry
-  // stayed locked by another.
+  // Flushes every entry of the range that is dirty at the call, and the last store to it before the call with it; those
+  // that nobody has pinned are CLEAN then. See write_back.cc. `flush` runs with the entry's lock held, so it waits for
+  // nothing but the device and takes no lock ranked before `tree`. Its error ends the write-back; what was not flushed
+  // stays dirty. ETIMEDOUT, EINTR: an entry stayed locked by another.
   using Flush = std::function<Status(PageIndex index, Pfn pfn, PageCount count)>;
   Status write_back(PageRange range, const Flush& flush, Deadline deadline);
 
@@ -255,6 +260,7 @@ class Mapping {
 
   // insert.cc
   Status track(PageIndex index, Entry entry) HF_REQUIRES(tree_);
+  Entry unmarked(Entry entry) const { return marks_ == Marks::kept ? entry.as_clean() : entry; }
   Status insert_fresh(PageIndex index, Entry entry) HF_REQUIRES(tree_);
   Result<InsertOutcome> insert_at(Found& found, PageIndex index, Entry wanted) HF_REQUIRES(tree_);
   bool straddles_break(PageRange unit) const HF_REQUIRES(tree_);
@@ -285,6 +291,8 @@ class Mapping {
   // write_back.cc
   void pick_dirty(PageRange range);
   Result<std::optional<EntryLock>> lock_picked(PageRange range, Deadline deadline);
+  void become(EntryLock& locked, Entry entry);
+  Status write_back_one(EntryLock& locked, const Flush& flush);
 
   void clear_marks(PageIndex index) HF_REQUIRES(tree_);
   std::optional<std::string> check_entry(PageIndex index, Entry entry) const HF_REQUIRES(tree_);
@@ -293,6 +301,7 @@ class Mapping {
   const pagemap::FileKey file_;
   const pagemap::OwnerId owner_id_;
   const std::uint32_t generation_;  // of the process that made it
+  const Marks marks_;
   char break_key_ = 0;
   Atomic<TranslationRemover*> remover_;
 
@@ -323,8 +332,8 @@ class Mapping {
   HF_DEBUG_CHECK(epoch::inside(), "page {:#x} is pinned outside of an epoch", index.raw());
   const Entry entry = entries_.load(index).without_lock();
   if (!entry.tracks()) return {PinOutcome::absent, index};
-  if (entry.shared() && access == Access::write) [[unlikely]] {
-    return {PinOutcome::shared, index};
+  if (entry.refuses_stores() && access == Access::write) [[unlikely]] {
+    return {entry.shared() ? PinOutcome::shared : PinOutcome::absent, index};
   }
   HF_MARK("mapping.pin.found");
   switch (pages_.try_pin(entry.pfn(), entry.order())) {

@@ -70,7 +70,9 @@ Mapping::PinResult Mapping::try_pin(PageRange range, std::vector<PinnedRun>& run
     for (unsigned i = 0; i < count; ++i) {
       const Entry entry = seen[i] = seen[i].without_lock();
       if (!entry.tracks()) return {PinOutcome::absent, index + PageCount(i)};
-      if (entry.shared() && access == Access::write) return {PinOutcome::shared, index + PageCount(i)};
+      if (entry.refuses_stores() && access == Access::write) {
+        return {entry.shared() ? PinOutcome::shared : PinOutcome::absent, index + PageCount(i)};
+      }
       const pagemap::TakeOutcome taken = pages_.try_pin(entry.pfn(), entry.order());
       if (taken != pagemap::TakeOutcome::taken) return {outcome_of(taken), index + PageCount(i)};
       batch.add(entry.pfn(), entry.order());

@@ -1,19 +1,27 @@
 // Making what was stored through windows durable: the entries that are marked dirty, one by one.
 //
-// Where storing is not enough (persistent memory behind CPU caches), the first store to a page goes through a fault
-// that locks its entry, marks it dirty, installs the writable translation and unlocks (mark_dirty). Write-back takes
-// the same lock:
+// Where storing is not enough (persistent memory behind CPU caches), an entry is CLEAN until somebody is to store
+// through it: the fault of a window, or a pin with write access. He locks it, marks it dirty (mark_dirty) and unlocks;
+// only then there are translations and pins that let stores through. Write-back takes the same lock:
 //
 //   pick     all dirty entries of the range are marked towrite: what is dirtied later is not waited for
-//   then for each: lock; translations go, so that the next store faults again and waits for the lock; flush; dirty and
-//                  towrite go; unlock
+//   then for each: lock; CLEAN, so that nobody new gets at the page without waiting for the lock; translations go; are
+//                  there pins? flush; dirty and towrite go; unlock
 //
-// Either/or of a store and a write-back: the store's fault had the lock before, then its mark is there when the entry
-// is looked at, and its bytes are in memory before the flush, which comes after the translation went; or it gets the
-// lock afterwards, and marks the entry anew. Either/or of two write-backs: the second one finds the entry picked and
-// locked by the first and waits, so that it does not return before those bytes are flushed (S18); or the first is done
-// with it, and both marks are gone. Tests: WriteBackRace.R12_StoreMeetsWriteBack,
-// WriteBackRace.R12_WriteBackMeetsAFault, WriteBackRace.R12_TwoWriteBacks,
+// A page that is pinned stays dirty: who holds a pin never says when he writes, or that he has. It is flushed now, and
+// by every write-back until one finds it unpinned. Read pins count as well: only counts are looked at.
+//
+// Either/or of a store through a window and a write-back: the store's fault had the lock before, then its mark is there
+// when the entry is looked at, and its bytes are in memory before the flush, which comes after the translation went; or
+// it gets the lock afterwards, and marks the entry anew. Translations of a window whose faults do not bring them one by
+// one are installed while the entry is not CLEAN, under the windows' lock: either before they are removed under it, or
+// they see CLEAN.
+// Either/or of a pin and a write-back: as of a pin and a zap (mapping.h). The pin counts, and reads the entry once
+// more; the write-back makes it CLEAN, and reads the counts; all four are sequentially consistent. So either the pin
+// sees CLEAN, and is undone, or the write-back sees it and leaves the page dirty. Test: explorer pin-write-back.
+// Either/or of two write-backs: the second one finds the entry picked and locked by the first and waits, so that it
+// does not return before those bytes are flushed (S18); or the first is done with it, and both marks are gone. Tests:
+// WriteBackRace.R12_StoreMeetsWriteBack, WriteBackRace.R12_WriteBackMeetsAFault, WriteBackRace.R12_TwoWriteBacks,
 // WriteBackRace.R12_TwoWriteBacksThatBothPicked.
 //
 // A flush that fails leaves the entry dirty: the next write-back tries again (S17).
@@ -66,22 +74,39 @@ Result<std::optional<EntryLock>> Mapping::lock_picked(PageRange range, Deadline 
   }
 }
 
+// What a locked entry is from now on.
+void Mapping::become(EntryLock& locked, Entry entry) {
+  const MutexLock lock(tree_);
+  entries_.replace(locked.index_, entry.with_lock());
+  locked.entry_ = entry;
+}
+
+Status Mapping::write_back_one(EntryLock& locked, const Flush& flush) {
+  const Entry dirty = locked.entry();
+  const PageRange unit{locked.index(), locked.index() + dirty.order().pages()};
+  become(locked, dirty.as_clean());
+  // acquire: as in zap.
+  if (TranslationRemover* const remover = remover_.load(std::memory_order_acquire)) {
+    remover->remove_translations(unit);
+  }
+  HF_MARK("mapping.write_back.protected");
+  const bool pinned = busy_count(unit.first, dirty).has_value();
+  Status flushed = flush(unit.first, dirty.pfn(), unit.count());
+  HF_MARK("mapping.write_back.flushed");
+  if (!flushed || pinned) become(locked, dirty);
+  if (!flushed) return flushed;
+  if (!pinned) clear_mark(unit.first, EntryMark::dirty);
+  clear_mark(unit.first, EntryMark::towrite);
+  return {};
+}
+
 Status Mapping::write_back(PageRange range, const Flush& flush, Deadline deadline) {
   pick_dirty(range);
   HF_MARK("mapping.write_back.picked");
   for (;;) {
     HF_ASSIGN(std::optional<EntryLock> locked, lock_picked(range, deadline));
     if (!locked) return {};
-    const PageRange unit{locked->index(), locked->index() + locked->entry().order().pages()};
-    // acquire: as in zap.
-    if (TranslationRemover* const remover = remover_.load(std::memory_order_acquire)) {
-      remover->remove_translations(unit);
-    }
-    HF_MARK("mapping.write_back.protected");
-    HF_TRY(flush(unit.first, locked->entry().pfn(), unit.count()));
-    HF_MARK("mapping.write_back.flushed");
-    clear_mark(unit.first, EntryMark::dirty);
-    clear_mark(unit.first, EntryMark::towrite);
+    HF_TRY(write_back_one(*locked, flush));
   }
 }
 
@@ -93,9 +118,10 @@ Result<EntryLock> Mapping::mark_dirty(PageIndex index, Deadline deadline) {
     return Error(EAGAIN, fmt::format("inode {}", file_.inode),
                  fmt::format("page {} is not tracked, or shared", index.raw()));
   }
-  if (!found.ours) entries_.replace(found.index, found.entry.with_lock());
+  const Entry dirty = found.entry.as_dirty();
   entries_.set_mark(found.index, EntryMark::dirty);
-  return EntryLock(*this, found.index, found.entry);
+  entries_.replace(found.index, dirty.with_lock());
+  return EntryLock(*this, found.index, dirty);
 }
 
 }  // namespace holdfast::mapping

@@ -1,5 +1,6 @@
-// Programs of two or three threads: stores through a window, and write-back of what they left (mapping/write_back.cc).
-// The window is a shadow: a translation that lets stores through or not, and the memory behind it.
+// Programs of two or three threads: stores through a window or a pin, and write-back of what they left
+// (mapping/write_back.cc). The window is a shadow: a translation that lets stores through or not, and the memory behind
+// it.
 #include "explore/file_scene.h"
 
 namespace holdfast::explore {
@@ -74,6 +75,27 @@ struct StoreAndTwoWriteBacks final : WrittenBack {
   }
 };
 
+// A device stores for as long as it has a pin, and the pin is taken where the entry is marked.
+struct PinAndWriteBack final : WrittenBack {
+  Threads threads() override {
+    return {[this] {
+              for (PinnedRun run;;) {
+                if (pin_to_write(run)) return unpin(0, run);
+                const Result<mapping::EntryLock> locked = file_->mark_dirty(PageIndex(0), Deadline());
+                expect(locked.has_value(), "the entry cannot be marked");
+              }
+            },
+            [this] { write_back(); }};
+  }
+  bool pin_to_write(PinnedRun& run) {
+    const epoch::Guard guard;
+    if (file_->try_pin_unit(PageIndex(0), run, Access::write).outcome != PinOutcome::pinned) return false;
+    note_pinned(0);
+    page_.update([](Page& page) { return ++page.value; });
+    return true;
+  }
+};
+
 // A break takes the page away between a store and its write-back.
 struct StoreWriteBackAndBreak final : WrittenBack {
   Threads threads() override {
@@ -88,6 +110,7 @@ Programs write_back_programs() {
   return {
       program<StoreAndWriteBack>("store-write-back", "stores through a window and a write-back"),
       program<StoreAndTwoWriteBacks>("store-two-write-backs", "a store through a window and two write-backs"),
+      program<PinAndWriteBack>("pin-write-back", "a pin that a device stores through, and a write-back"),
       program<StoreWriteBackAndBreak>("store-write-back-break", "a store, a write-back and a break of the page"),
   };
 }
