@@ -153,7 +153,8 @@ class File {
   // options.populate asks or there is no fault source (Window::faults). Blocks on the file's lock.
   // EBADF (not opened for reading, or for writing with write access), EACCES (not a regular file), EINVAL, EOVERFLOW,
   // EROFS, ENOMEM (address space, vm.max_map_count, or a thread), EMFILE, EOPNOTSUPP (a carrier of large pages on which
-  // the file does not lie in whole ones; names the byte). With populate also ENOSPC, EIO. Nothing is left behind.
+  // the file does not lie in whole ones; names the byte; options.synchronous, where it cannot be). With populate also
+  // ENOSPC, EIO. Nothing is left behind.
   Result<Window> map(std::uint64_t offset, std::uint64_t length, const MapOptions& options = {});
 
   // --- durability: fsync(2), fdatasync(2) ---

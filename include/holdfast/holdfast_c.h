@@ -140,11 +140,12 @@ typedef struct hf_mount_options {
   int32_t trust_memory; /* not 0: no transfer of a process that had the pool before is under way */
 } hf_mount_options;
 
-/* NULL stands for {HF_WRITE, 0, HF_SERVE_THREAD}. */
+/* NULL stands for {HF_WRITE, 0, HF_SERVE_THREAD, 0}. */
 typedef struct hf_map_options {
-  int32_t access;   /* enum hf_access */
-  int32_t populate; /* not 0: every page is there on return */
-  int32_t faults;   /* enum hf_serve_faults */
+  int32_t access;      /* enum hf_access */
+  int32_t populate;    /* not 0: every page is there on return */
+  int32_t faults;      /* enum hf_serve_faults */
+  int32_t synchronous; /* not 0: flushed stores are durable without a sync, or EOPNOTSUPP (holdfast/window.h) */
 } hf_map_options;
 
 /* The text of this thread's last failure: "object: reason; remedy". Never NULL. Valid until its next failing call. */

@@ -37,6 +37,12 @@ struct MapOptions {
   // A wish: Window::faults() tells what became of it. A carrier that userfaultfd cannot watch (a file on a disk,
   // /dev/dax) is served by the library's thread, and without userfaultfd there are no faults.
   ServeFaults faults = ServeFaults::thread;
+  // As MAP_SYNC of mmap(2): what a program stores and flushes itself (clwb or its like for each line, then sfence) is
+  // there after a power failure, with no sync: in a file that has the block, and reaches as far. So it is on persistent
+  // memory (/dev/dax) for every window, and every pin, whether this is asked for or not; asked for it fails with
+  // EOPNOTSUPP where it is not so: on other carriers, and for write access where there is no fault source.
+  // The first touch of a block that is not durably the file's yet waits for a commit.
+  bool synchronous = false;
 };
 
 // Of a file, or of a raw device (holdfast/raw_device.h), which has no holes and no end but its removal.

@@ -111,7 +111,7 @@ const char* unfit(const hf_map_options* options) {
 holdfast::MapOptions map_options(const hf_map_options* options) {
   if (options == nullptr) return {};
   return {static_cast<holdfast::Access>(options->access), options->populate != 0,
-          static_cast<holdfast::ServeFaults>(options->faults)};
+          static_cast<holdfast::ServeFaults>(options->faults), options->synchronous != 0};
 }
 
 hf_time to_c(holdfast::TimeStamp time) { return {time.seconds, time.nanoseconds}; }

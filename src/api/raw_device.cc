@@ -39,8 +39,8 @@ Result<RawDevice> RawDevice::open(Device device, const RawDeviceOptions& options
 }
 
 Result<Window> RawDevice::map(std::uint64_t offset, std::uint64_t length, const MapOptions& options) {
-  HF_ASSIGN(std::shared_ptr<window::View> view,
-            devdax::map(core_, {offset, length, options.access, options.populate, options.faults}));
+  HF_ASSIGN(std::shared_ptr<window::View> view, devdax::map(core_, {offset, length, options.access, options.populate,
+                                                                    options.faults, options.synchronous}));
   return Window(std::move(view), length);
 }
 

@@ -82,8 +82,8 @@ Status Window::unmap(std::uint64_t offset, std::uint64_t length) {
 }
 
 Result<Window> File::map(std::uint64_t offset, std::uint64_t length, const MapOptions& options) {
-  HF_ASSIGN(std::shared_ptr<View> view,
-            filesystem::map(impl_, {offset, length, options.access, options.populate, options.faults}));
+  HF_ASSIGN(std::shared_ptr<View> view, filesystem::map(impl_, {offset, length, options.access, options.populate,
+                                                                options.faults, options.synchronous}));
   return Window(std::move(view), length);
 }
 

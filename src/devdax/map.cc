@@ -15,6 +15,10 @@ Status check(const Core& core, const MapRequest& request) {
   const std::uint64_t unit = core.part();
   const auto refused = [&core](int code, std::string reason) { return Error(code, core.name(), std::move(reason)); };
   if (request.access == Access::write && core.read_only()) return refused(EROFS, "opened for reading");
+  if (request.synchronous && !core.device().geometry().is_persistent_memory()) {
+    return Error(EOPNOTSUPP, core.name(), "not persistent memory: stores are not durable by themselves",
+                 "map it without `synchronous`");
+  }
   if (request.length == 0) return refused(EINVAL, "an empty range");
   if (request.offset % unit != 0 || request.length % unit != 0) {
     return refused(EINVAL, fmt::format("bytes [{}, +{}) are not whole units of {}", request.offset, request.length,

@@ -17,6 +17,7 @@ struct MapRequest {
   Access access = Access::write;
   bool populate = false;
   ServeFaults faults = ServeFaults::thread;  // a wish
+  bool synchronous = false;                  // or EOPNOTSUPP
 };
 // See holdfast::RawDevice::map. Nothing is left behind on an error.
 Result<std::shared_ptr<window::View>> map(const std::shared_ptr<Core>& core, const MapRequest& request);

@@ -52,6 +52,10 @@ struct Geometry {
   bool survives_reboot = false;  // disk files and persistent /dev/dax
   bool makes_units = false;      // allocates units of 2 MiB by itself, though it maps 4 KiB too
 
+  // Persistent memory: what a program stores is durable once it has flushed its own lines and fenced, without a system
+  // call, and so without the file system's knowing.
+  bool is_persistent_memory() const { return kind == Kind::devdax && survives_reboot; }
+
   // The largest unit that it can map: its page, or 2 MiB where the kernel makes such units of small pages.
   std::uint64_t unit_bytes() const {
     const bool made_of_pages = page_bytes == kPageBytes && (kind == Kind::memory || kind == Kind::tmpfs_file);

@@ -12,6 +12,7 @@
 //   commit. F3 the sum of the handles' reservations is the allocator's reserved count.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <string>
@@ -33,6 +34,11 @@ class Ext4Format final : public filesystem::Format {
 
   Result<std::unique_ptr<filesystem::Handle>> begin(const filesystem::Reservation& reservation) override;
   Status commit() override;
+  // Either a commit that runs at this moment began after the handle of whoever asks had changed something, and is the
+  // one; or it has ended, and the number is one more than it need be. acquire: partner is the store in
+  // drain_and_commit, behind the last wait for the device.
+  std::uint64_t next_commit() const override { return commits_.load(std::memory_order_acquire) + 1; }
+  std::uint64_t committed() const override { return commits_.load(std::memory_order_acquire); }
   void stop(const Error& why) override;
   // An image with orphans stays marked as in use whatever `clean` says.
   Status close(bool clean) override;
@@ -107,6 +113,7 @@ class Ext4Format final : public filesystem::Format {
   std::condition_variable_any changed_;
   const std::unique_ptr<VolumeCore> volume_;
   const bool read_only_;
+  std::atomic<std::uint64_t> commits_{0};  // that have ended well; changes under mutex_
   std::uint32_t handles_ HF_GUARDED_BY(mutex_) = 0;
   std::uint64_t credits_ HF_GUARDED_BY(mutex_) = 0;
   bool idle_ HF_GUARDED_BY(mutex_) = false;  // nothing was changed between the last two calls of tend

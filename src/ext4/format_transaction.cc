@@ -51,6 +51,7 @@ Status Ext4Format::drain_and_commit() {
   HF_MARK("ext4.draining");
   while (handles_ != 0) changed_.wait(mutex_);
   Status committed = volume_->commit();
+  if (committed) commits_.fetch_add(1, std::memory_order_release);
   draining_ = false;
   changed_.notify_all();
   HF_TRACE1(commit, committed.has_value() ? 0 : committed.error().code());

@@ -36,6 +36,7 @@ class Recovery {
     recovered_.super = read.super;
     if (read.torn) HF_TRY(restore_superblock());
     HF_TRY(look_at_superblock());
+    recovered_.report.unclean = needs_recovery(recovered_.super);
     // Nothing is to be known of the journal where nothing is written and nothing is to be replayed.
     if (!has_own_journal(recovered_.super)) return std::move(recovered_);
     if (read_only_ && !needs_recovery(recovered_.super)) return std::move(recovered_);

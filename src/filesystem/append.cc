@@ -36,7 +36,7 @@ Result<std::optional<std::uint64_t>> append_short(Inode& inode, std::span<const 
   HF_TRY(store_locked(inode, offset, bytes));
   note_change(inode);
   inode.attributes_unrecorded = true;
-  grow_to(inode, offset + bytes.size());
+  HF_TRY(grow_to(inode, offset + bytes.size()));
   HF_TRY(record_if_many(inode));
   return std::optional(offset);
 }

@@ -45,10 +45,12 @@ struct CoreBuilder {
     core->name_ = device->name();
     core->window_ = device->window();
     core->read_only_ = format->read_only() || device->read_only();
+    core->stores_are_durable_ = device->geometry().is_persistent_memory() && !core->read_only_;
     core->keeper_ = std::make_unique<Core::Keeper>(*core);
     HF_ASSIGN(core->pages_, pagemap::PageMap::create(device->pages(), core->keeper_.get()));
     core->device_ = std::move(device);
     core->format_ = std::move(format);
+    if (core->format_->recovery().unclean) core->note_unmarked();
     core->quarantine_ = std::make_unique<Quarantine>(*core);
     core->worker_ = std::make_unique<Worker>(*core);
     core->units_ = std::make_unique<UnitMaker>(*core->device_, units);

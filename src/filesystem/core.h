@@ -50,6 +50,8 @@ class Core {
   std::uint32_t id() const { return id_; }                  // FileKey::filesystem
   std::uint32_t generation() const { return generation_; }  // fork_generation() where it was made
   bool read_only() const { return read_only_; }
+  // Programs make durable what they store without asking anybody (reach.h): on persistent memory that is written.
+  bool stores_are_durable() const { return stores_are_durable_; }
   const std::string& name() const { return name_; }
   std::byte* window() const { return window_; }
 
@@ -74,6 +76,9 @@ class Core {
   std::optional<Error> failure() const;
   // Some inode has blocks ahead of its end (allocation.h).
   void note_ahead() { has_ahead_.store(true, std::memory_order_relaxed); }
+  // Bytes that a process which died has stored may wait in caches: the next sync of all flushes all.
+  void note_unmarked() { has_unmarked_.store(true, std::memory_order_relaxed); }
+  bool take_unmarked_note() { return has_unmarked_.exchange(false, std::memory_order_relaxed); }
   bool take_ahead_note() { return has_ahead_.exchange(false, std::memory_order_relaxed); }
   std::atomic<std::uint32_t>& open_files() { return open_files_; }
 
@@ -89,8 +94,10 @@ class Core {
   std::string name_;
   std::byte* window_ = nullptr;
   bool read_only_ = false;
+  bool stores_are_durable_ = false;
   std::atomic<bool> unmounted_{false};
   std::atomic<bool> has_ahead_{false};
+  std::atomic<bool> has_unmarked_{false};
   std::atomic<std::uint32_t> open_files_{0};
   std::unique_ptr<device::Device> device_;
   std::unique_ptr<Format> format_;

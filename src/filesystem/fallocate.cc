@@ -89,8 +89,7 @@ Status allocate(Inode& inode, std::uint64_t offset, std::uint64_t length, bool k
       if (keep_size || end <= inode.attributes.size) return {};
       HF_TRY(reveal(inode, end));
       note_change(inode);
-      grow_to(inode, end);
-      return {};
+      return grow_to(inode, end);
     };
     Status status = attempt();
     make_units(inode, came);

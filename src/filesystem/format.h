@@ -82,6 +82,7 @@ struct Recovery {
   std::uint64_t blocks = 0;          // brought home, or, for a mount that only reads, into memory
   std::uint64_t revoked = 0;         // copies that were not to be replayed any more
   bool in_memory = false;            // the medium was not changed
+  bool unclean = false;              // nobody has closed it since it was written to
   bool superblock_restored = false;  // from the journal: a write of it had been cut short
   std::uint32_t predecessor = 0;     // a process that died in this boot, and may have transfers under way; 0: none
   bool keeps_orphans = false;        // what it left unlinked is not freed before another boot
@@ -124,6 +125,11 @@ class Format {
   // What was flushed on the device before is durable no later than what the commit makes reachable; where there was
   // nothing to commit, it may not be durable yet.
   virtual Status commit() = 0;
+  // Commits are numbered as they end, from 1. What a handle has changed before this is asked is durable with the number
+  // that it answers, at the latest; for ever from the moment on that `committed` has reached it. Lock-free. A format
+  // that answers 0 is durable at once.
+  virtual std::uint64_t next_commit() const { return 0; }
+  virtual std::uint64_t committed() const { return 0; }
   // Nothing is written any more, as after a commit that failed: the device lost something that it was given.
   virtual void stop(const Error& /*why*/) {}
   // Work to be done now and then by somebody who has time: commits what is old, prepares for the next commits. Blocks.

@@ -9,6 +9,7 @@
 #include "filesystem/record.h"
 #include "filesystem/removal.h"
 #include "filesystem/windows.h"
+#include "mapping/hold.h"
 
 namespace holdfast::filesystem {
 namespace {
@@ -22,6 +23,18 @@ Result<PageCount> unit_of(Inode& inode, PageIndex index) HF_REQUIRES(inode.lock)
   const bool can_be_a_unit = found.kind != Found::Kind::hole &&
                              found.pfn.raw() % kOrder2M.pages().raw() == index.raw() % kOrder2M.pages().raw();
   return std::max(can_be_a_unit ? kOrder2M.pages() : PageCount(1), shown_unit(inode));
+}
+
+// Whether an entry, or somebody who may be about to insert one, reaches what lies behind the old end.
+bool grows_into_entries(Inode& inode, std::uint64_t old_size) HF_REQUIRES(inode.lock) {
+  if (old_size == 0) return false;
+  const PageIndex last = page_holding(old_size - 1);
+  const Result<PageCount> unit = unit_of(inode, last);
+  if (unit && *unit == PageCount(1) && old_size % kPageBytes == 0) return false;
+  const PageRange range = round_out({last, last + PageCount(1)}, unit ? *unit : kOrder2M.pages());
+  HF_MARK("growth.looks_for_entries");
+  // Holds before entries: who inserts does so inside of one. seq_cst: see reach.h.
+  return mapping::HoldTables::any(inode.mapping, range) || inode.mapping.first_tracking(range).has_value();
 }
 
 }  // namespace
@@ -51,15 +64,30 @@ Status reveal(Inode& inode, std::uint64_t end) {
   return {};
 }
 
-void grow_to(Inode& inode, std::uint64_t end) {
-  if (end <= inode.attributes.size) return;
-  const PageIndex old_end = page_after(inode.attributes.size);
+Status grow_to(Inode& inode, std::uint64_t end) {
+  const std::uint64_t old_size = inode.attributes.size;
+  if (end <= old_size) return {};
+  const PageIndex old_end = page_after(old_size);
+  note_reach(inode);
+  const bool durably = inode.core.stores_are_durable() && grows_into_entries(inode, old_size);
   inode.attributes.size = end;
   inode.attributes_unrecorded = true;
+  if (durably) {
+    if (Status committed = make_reach_durable_locked(inode); !committed) {
+      inode.attributes.size = old_size;
+      return committed;
+    }
+  }
   HF_MARK("growth.size");
   // release: partners are the loads of readers and pins.
   inode.size.store(end, std::memory_order_release);
   refresh_windows(inode, {old_end, page_after(end)});
+  // A large page that is shown whole shows the new bytes at once, and has neither entries nor marks for them: the next
+  // touch brings both.
+  if (durably && shown_unit(inode) > PageCount(1)) {
+    inode.windows->all().remove_translations(out_to_shown_units(inode, {old_end, page_after(end)}));
+  }
+  return {};
 }
 
 }  // namespace holdfast::filesystem

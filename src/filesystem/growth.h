@@ -13,6 +13,7 @@ namespace holdfast::filesystem {
 Status reveal(Inode& inode, std::uint64_t end) HF_REQUIRES(inode.lock);
 
 // The size is at least `end` from now on: what was published of extents and bytes before is seen by whoever sees it.
-void grow_to(Inode& inode, std::uint64_t end) HF_REQUIRES(inode.lock);
+// Commits first where that is needed (reach.h); fails where that does, and the size stays.
+Status grow_to(Inode& inode, std::uint64_t end) HF_REQUIRES(inode.lock);
 
 }  // namespace holdfast::filesystem

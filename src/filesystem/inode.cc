@@ -15,7 +15,12 @@ Inode::Inode(Core& core_in, InodeNumber number_in, const Attributes& attributes_
       size(attributes_in.size),
       access_due(access_time_due(attributes_in)),
       release_hook(new ReleaseHook(core_in.worker(), *this)),
-      mapping(core_in.pages(), *release_hook, {core_in.id(), raw(number_in)}) {}
+      mapping(core_in.pages(), *release_hook, {core_in.id(), raw(number_in)},
+              core_in.stores_are_durable() ? mapping::Marks::kept : mapping::Marks::none) {
+  // Whatever an object before this one left to the next commit.
+  if (core.stores_are_durable()) reach.in_commit = core.format().next_commit();
+  unmarked_stores = core.stores_are_durable() && core.format().recovery().unclean;
+}
 
 Inode::~Inode() {
   HF_DEBUG_CHECK(references_.load() == 0, "inode {} ends with {} references", raw(number), references_.load());

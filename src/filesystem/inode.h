@@ -26,6 +26,7 @@
 #include "base/mutex.h"
 #include "filesystem/extent_cache.h"
 #include "filesystem/format.h"
+#include "filesystem/reach.h"
 #include "filesystem/release_hook.h"
 #include "mapping/mapping.h"
 
@@ -56,10 +57,13 @@ class Inode {
   Atomic<std::int64_t> accessed_lazily;
   Atomic<bool> access_due;  // the next read notes the access time (relatime)
   ExtentCache extents;
+  Reach reach;
 
   // What the format has not been told yet; see record.h.
   std::vector<PageRange> unrecorded HF_GUARDED_BY(lock);  // sorted, disjoint, none adjacent
   bool attributes_unrecorded HF_GUARDED_BY(lock) = false;
+  // Bytes may wait in caches of which no entry's mark tells (dirty.h).
+  bool unmarked_stores HF_GUARDED_BY(lock) = false;
   // Blocks from the end of the file to here were allocated ahead for appends (allocation.h). 0: none.
   PageIndex ahead_end HF_GUARDED_BY(lock);
   // A long append owns the end of the file until it is done; who else appends waits on the address.

@@ -10,6 +10,7 @@
 #include "base/trace.h"
 #include "base/wait_queue.h"
 #include "filesystem/core.h"
+#include "filesystem/dirty.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/record.h"
 #include "filesystem/worker.h"
@@ -234,7 +235,8 @@ void InodeTable::for_each(const std::function<void(Inode&)>& visit) {
 bool InodeTable::drop(Inode& inode) {
   HF_MARK("inode_table.drops");
   // A pin that came before the last handle went is seen; there is nobody to take another one.
-  const bool stays = !record(inode).has_value() || inode.mapping.first_pinned({PageIndex(0), kEndOfFile}).has_value();
+  const bool stays = !flush_marked(inode, {PageIndex(0), kEndOfFile}).has_value() || !record(inode).has_value() ||
+                     inode.mapping.first_pinned({PageIndex(0), kEndOfFile}).has_value();
   if (!stays) layout::forget_entries(inode.mapping);
   std::unique_ptr<Inode> gone;
   {
@@ -266,7 +268,12 @@ void InodeTable::drop_unused(std::size_t keep) {
 }
 
 void InodeTable::release_tracking() {
-  for_each([](Inode& inode) { layout::forget_entries(inode.mapping); });
+  for_each([this](Inode& inode) {
+    if (Status flushed = flush_marked(inode, {PageIndex(0), kEndOfFile}); !flushed) {
+      parts_->core.note_failure(flushed.error());
+    }
+    layout::forget_entries(inode.mapping);
+  });
 }
 
 std::size_t InodeTable::unused() const {

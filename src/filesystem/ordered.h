@@ -34,4 +34,14 @@ inline Status order_bytes(device::Device& device, const Extent& extent) {
   return device.geometry().kind == device::Kind::devdax ? device.fence() : Status();
 }
 
+// What the library has stored over bytes that are written already is durable on persistent memory when this returns:
+// no mark tells a sync of it. Elsewhere a sync finds it.
+inline Status persist(device::Device& device, std::uint64_t offset, std::uint64_t length) {
+  if (!device.geometry().is_persistent_memory()) [[likely]] {
+    return {};
+  }
+  HF_TRY(device.flush(offset, length));
+  return device.fence();
+}
+
 }  // namespace holdfast::filesystem

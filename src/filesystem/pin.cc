@@ -1,5 +1,6 @@
 #include "filesystem/pin.h"
 
+#include "filesystem/dirty.h"
 #include "filesystem/pin_source.h"
 #include "filesystem/pin_track.h"
 #include "layout/lease.h"
@@ -26,6 +27,10 @@ namespace {
 [[gnu::noinline]] Result<Pin> try_pin_slowly(Inode& inode, std::uint64_t offset, std::uint64_t length,
                                              const PinOptions& options) {
   if (!inode.core.is_usable()) return inode.core.usable_error();
+  // On persistent memory the first pin that may write since a sync marks what it may write to.
+  if (options.access == Access::write && length > 0 && offset < kFileBytesMax && length < kFileBytesMax) {
+    HF_TRY(mark_stores(inode, pages_touched(offset, length), Deadline::at(Nanoseconds(0))));
+  }
   PinSource source(inode);
   return pin::try_take_slowly(source, offset, length, options);
 }

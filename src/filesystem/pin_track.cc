@@ -7,6 +7,7 @@
 #include "base/mark.h"
 #include "filesystem/allocation.h"
 #include "filesystem/core.h"
+#include "filesystem/dirty.h"
 #include "filesystem/lookup.h"
 #include "filesystem/record.h"
 #include "filesystem/removal.h"
@@ -82,7 +83,18 @@ bool below_the_end(const Inode& inode, PageIndex index) {
   return index.bytes() < inode.size.load(std::memory_order_acquire);
 }
 
-enum class Step : std::uint8_t { went_on, blocks_missing, past_the_end, again };
+enum class Step : std::uint8_t {
+  went_on,
+  blocks_missing,
+  past_the_end,
+  not_durable,  // what the file is there by now waits for a commit (Q1)
+  again,
+};
+
+Result<Step> write_back_first(Inode& inode, PageIndex at) {
+  HF_TRY(flush_marked(inode, {at, at + PageCount(1)}));
+  return Step::again;
+}
 
 // Inserts entries from `at` on, within the 2 MiB around it. The extents around are known; the caller is inside a Hold
 // of those 2 MiB.
@@ -92,9 +104,11 @@ Result<Step> insert_held(Inode& inode, PageIndex& at, PageIndex end, Deadline de
   const PageIndex unit_end = unit + kOrder2M.pages();
   const std::optional<Pfn> whole = whole_unit(inode, at, kOrder2M);
   if (whole && below_the_end(inode, at)) {
+    if (!reaches_durably(inode)) return Step::not_durable;
     const Result<Mapping::InsertOutcome> inserted = inode.mapping.insert(unit, *whole, kOrder2M, deadline);
     if (!inserted && inserted.error().code() == EAGAIN) return Step::again;
     if (!inserted) return Error(inserted.error());
+    if (*inserted == Mapping::InsertOutcome::dirty) return write_back_first(inode, unit);
     // `already_there` may be a page only: then the next attempt says where one is missing.
     if (*inserted == Mapping::InsertOutcome::inserted || inode.mapping.lookup(at).order() >= kOrder2M) {
       at = unit_end;
@@ -105,9 +119,12 @@ Result<Step> insert_held(Inode& inode, PageIndex& at, PageIndex end, Deadline de
     const Found found = inode.extents.find(at);
     if (!below_the_end(inode, at)) return Step::past_the_end;
     if (found.kind != Found::Kind::written) return Step::blocks_missing;
+    if (!reaches_durably(inode)) return Step::not_durable;
+    HF_MARK("pin.inserts");
     const Result<Mapping::InsertOutcome> inserted = inode.mapping.insert(at, found.pfn, kOrder4K, deadline);
     if (!inserted && inserted.error().code() == EAGAIN) return Step::again;
     if (!inserted) return Error(inserted.error());
+    if (*inserted == Mapping::InsertOutcome::dirty) return write_back_first(inode, at);
   }
   // The last page of a unit that grew page by page.
   if (whole) static_cast<void>(inode.mapping.try_form_unit(unit, *whole, kOrder2M));
@@ -123,6 +140,29 @@ Result<Step> insert_some(Inode& inode, PageIndex& at, PageIndex end, Deadline de
   }
   HF_MARK("pin.held");
   return insert_held(inode, at, end, deadline);
+}
+
+// Under the inode's lock nothing changes, however many others write to the file, and no gate is closed.
+Result<Step> insert_durably(Inode& inode, PageIndex& at, PageIndex end, Deadline deadline) {
+  const MutexLock lock(inode.lock);
+  HF_TRY(make_reach_durable_locked(inode));
+  const PageIndex unit = at.align_down(kOrder2M);
+  const auto hold = mapping::Hold::try_enter(inode.mapping, {unit, unit + kOrder2M.pages()});
+  return hold ? insert_held(inode, at, end, deadline) : Result<Step>(Step::again);
+}
+
+// All blocks of the range, in one commit: then most of the range waits for no other.
+Status fill_durably(Inode& inode, PageRange range, Access access, Units units) {
+  for (PageIndex at = range.first; at < range.end;) {
+    HF_ASSIGN(const Found found, locate_unlocked(inode, at));
+    if (found.kind == Found::Kind::written) {
+      at += found.count;
+      continue;
+    }
+    HF_ASSIGN(const PageRange came, fill(inode, {at, range.end}, access));
+    if (units == Units::make) make_units(inode, came);
+  }
+  return reaches_durably(inode) ? Status() : make_reach_durable(inode);
 }
 
 // A 1 GiB entry, where the carrier maps nothing smaller: else one pin would keep a whole GiB from being punched.
@@ -142,7 +182,7 @@ Result<bool> insert_gigabyte(Inode& inode, PageIndex at, Deadline deadline) {
   const auto hold = mapping::Hold::try_enter(inode.mapping, unit);
   if (!hold) return false;
   const std::optional<Pfn> whole = whole_unit(inode, at, kOrder1G);
-  if (!whole) return false;
+  if (!whole || !reaches_durably(inode)) return false;
   const Result<mapping::Mapping::InsertOutcome> inserted = inode.mapping.insert(first, *whole, kOrder1G, deadline);
   if (!inserted) return inserted.error().code() == EAGAIN ? Result<bool>(false) : Result<bool>(inserted.error());
   return *inserted == mapping::Mapping::InsertOutcome::inserted;
@@ -165,7 +205,9 @@ bool try_track_held(Inode& inode, PageRange range) {
   return true;
 }
 
-Status track(Inode& inode, PageRange range, Access access, Deadline deadline, Units units) {
+namespace {
+
+Status track_all(Inode& inode, PageRange range, Access access, Deadline deadline, Units units) {
   for (PageIndex at = range.first; at < range.end;) {
     HF_ASSIGN(const Found found, locate_unlocked(inode, at));
     if (found.kind != Found::Kind::written) {
@@ -178,10 +220,22 @@ Status track(Inode& inode, PageRange range, Access access, Deadline deadline, Un
       at = at.align_down(kOrder1G) + kOrder1G.pages();
       continue;
     }
-    HF_ASSIGN(const Step step, insert_some(inode, at, range.end, deadline));
+    HF_ASSIGN(Step step, insert_some(inode, at, range.end, deadline));
+    if (step == Step::not_durable) {
+      HF_ASSIGN(step, insert_durably(inode, at, range.end, deadline));
+    }
     if (step == Step::past_the_end) return past_the_end(inode);
   }
   return {};
+}
+
+}  // namespace
+
+Status track(Inode& inode, PageRange range, Access access, Deadline deadline, Units units) {
+  const bool persistent = inode.core.stores_are_durable();
+  if (persistent) HF_TRY(fill_durably(inode, range, access, units));
+  HF_TRY(track_all(inode, range, access, deadline, units));
+  return persistent && access == Access::write ? mark_stores(inode, range, deadline) : Status();
 }
 
 }  // namespace holdfast::filesystem

@@ -8,6 +8,7 @@
 
 #include "base/mark.h"
 #include "filesystem/core.h"
+#include "filesystem/dirty.h"
 #include "filesystem/fallocate.h"
 #include "filesystem/growth.h"
 #include "filesystem/quarantine_move.h"
@@ -37,6 +38,7 @@ Result<bool> commit_zero(Inode& inode, layout::Break& broken, std::uint64_t offs
     QuarantineMove detached(inode, *commit);
     HF_TRY(detached.find({}, {{{offset, end}, {}}}));
     if (!detached.empty()) {
+      HF_TRY(flush_beside(inode, commit->range(), {}));
       inode.removals.fetch_add(1, std::memory_order_release);  // W3
       HF_ASSIGN(std::unique_ptr<Handle> moved, detached.move(std::nullopt));
       moved->done();
@@ -52,7 +54,7 @@ Result<bool> commit_zero(Inode& inode, layout::Break& broken, std::uint64_t offs
   HF_TRY(reveal(inode, end));
   note_change(inode);
   inode.attributes_unrecorded = true;
-  grow_to(inode, end);
+  HF_TRY(grow_to(inode, end));
   return true;
 }
 

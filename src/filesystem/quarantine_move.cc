@@ -9,6 +9,7 @@
 #include "base/fault_point.h"
 #include "base/mark.h"
 #include "filesystem/core.h"
+#include "filesystem/dirty.h"
 #include "filesystem/lookup.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/windows.h"
@@ -177,6 +178,7 @@ Status track_pinned(Inode& inode, const layout::Commit& commit, PageRange left) 
         if (inode.core.pages().idle(found.pfn + page)) continue;
         const auto inserted = inode.mapping.insert(at + page, found.pfn + page, kOrder4K, Deadline::never());
         if (!inserted) return Error(inserted.error());
+        HF_TRY(mark_stores(inode, {at + page, at + page + PageCount(1)}, Deadline::never()));
       }
       at = stop;
     }

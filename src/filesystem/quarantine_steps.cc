@@ -154,6 +154,7 @@ Status QuarantineMove::take_back() {
 
 void QuarantineMove::show_copies() {
   inode_.lock.assert_held();
+  if (!copies_.empty()) note_reach(inode_);
   for (std::size_t i = 0; i < copies_.size(); ++i) {
     for (const Extent& each : fresh_[i]) {
       const PageIndex index = copies_[i].range.first + (each.index - fresh_[i].front().index);

@@ -75,6 +75,7 @@ Result<Part> next_part(Inode& inode) HF_REQUIRES(inode.lock) {
 
 void mark_written(Inode& inode, PageRange range) {
   if (range.empty()) return;
+  note_reach(inode);
   inode.extents.mark_written(range);
   note_written(inode, range);
   refresh_windows(inode, range);
@@ -117,6 +118,7 @@ Status record_locked(Inode& inode) {
     }
   } while (!inode.unrecorded.empty());
   inode.attributes_unrecorded = false;
+  note_recorded(inode);
   return {};
 }
 

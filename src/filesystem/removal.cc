@@ -10,7 +10,9 @@
 #include "base/trace.h"
 #include "device/copy.h"
 #include "filesystem/core.h"
+#include "filesystem/dirty.h"
 #include "filesystem/lookup.h"
+#include "filesystem/ordered.h"
 #include "filesystem/quarantine_move.h"
 #include "filesystem/record.h"
 #include "filesystem/times.h"
@@ -78,6 +80,7 @@ Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) {
     const std::uint64_t stop = std::min(end, (page + found.count).bytes());
     if (found.kind == Found::Kind::written) {
       HF_TRY(zero_device(inode, found.pfn, begin - page.bytes(), stop - begin));
+      HF_TRY(persist(inode.core.device(), found.pfn.bytes() + (begin - page.bytes()), stop - begin));
     }
     begin = stop;
   }
@@ -148,6 +151,7 @@ Status let_go(Inode& inode, layout::Commit& commit, QuarantineMove& detached, Pa
 // No window shows anything of plan.whole.
 Status take_plan_out(Inode& inode, layout::Commit& commit, const Plan& plan, OnPinned on_pinned,
                      std::optional<std::uint64_t> new_size) HF_REQUIRES(inode.lock) {
+  HF_TRY(flush_beside(inode, commit.range(), plan.whole));
   // W3: writers that filled blocks of the file before look again. Partner: the loads in write.cc.
   inode.removals.fetch_add(1, std::memory_order_release);
 

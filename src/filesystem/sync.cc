@@ -1,9 +1,8 @@
 #include "filesystem/sync.h"
 
-#include <vector>
-
 #include "base/mark.h"
 #include "filesystem/core.h"
+#include "filesystem/dirty.h"
 #include "filesystem/ordered.h"
 #include "filesystem/record.h"
 
@@ -12,17 +11,10 @@ namespace {
 
 // The blocks that hold data, by what the format knows: the cache may have forgotten a block that was written over in
 // place, by this object of the inode, by one before, or by a process that died. Blocks that the format calls unwritten
-// and that are not any more are flushed when they are recorded.
+// and that are not any more are flushed when they are recorded. On persistent memory: what is marked.
 Status flush_bytes(Inode& inode) {
-  device::Device& device = inode.core.device();
-  if (!keeps_bytes(device)) return {};
-  std::vector<Extent> extents;
-  const PageRange inside{PageIndex(0), page_after(inode.size.load(std::memory_order_acquire))};
-  HF_TRY(inode.core.format().extents(inode.number, inside, extents));
-  for (const Extent& extent : extents) {
-    if (!extent.unwritten) HF_TRY(device.flush(extent.pfn.bytes(), extent.count.bytes()));
-  }
-  return {};
+  if (inode.core.stores_are_durable()) return flush_stores(inode);
+  return keeps_bytes(inode.core.device()) ? flush_written(inode) : Status();
 }
 
 // The commit waits for what was flushed, together with its own blocks; where it had nothing to do this does. A device
@@ -55,12 +47,18 @@ Status sync(Inode& inode, bool data_only) {
 Status write_back(Core& core) {
   if (core.read_only()) return {};
   device::Device& device = core.device();
-  if (keeps_bytes(device)) {
-    HF_TRY(device.flush(0, device.geometry().size));
+  // Of files that have no object by now nothing is marked. A process that died has left marks of none.
+  const bool marks = core.stores_are_durable() && !core.take_unmarked_note();
+  if (keeps_bytes(device) && !marks) {
+    if (Status flushed = device.flush(0, device.geometry().size); !flushed) {
+      core.note_unmarked();
+      return flushed;
+    }
   }
   Status status;
-  core.inodes().for_each([&status](Inode& inode) {
-    Status recorded = record(inode);
+  core.inodes().for_each([&status, marks](Inode& inode) {
+    Status recorded = marks ? flush_stores(inode) : Status();
+    if (recorded) recorded = record(inode);
     if (!recorded && status) status = std::move(recorded);
   });
   HF_TRY(std::move(status));

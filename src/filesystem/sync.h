@@ -10,7 +10,8 @@
 namespace holdfast::filesystem {
 
 // Everything written to the file before is durable after. Bytes stored through windows and by devices that hold a pin
-// as well: they never say when they write, so all written extents are flushed. EIO.
+// as well: they never say when they write, so all written extents are flushed; on persistent memory those of marked
+// entries (dirty.h). EIO, EINTR.
 Status sync(Inode& inode, bool data_only);
 
 // The same for the whole file system. Core::sync.

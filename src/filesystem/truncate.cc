@@ -23,8 +23,7 @@ Status grow(Inode& inode, std::uint64_t size) HF_REQUIRES(inode.lock) {
   HF_TRY(reveal(inode, size));
   note_change(inode);
   inode.attributes_unrecorded = true;
-  grow_to(inode, size);
-  return {};
+  return grow_to(inode, size);
 }
 
 }  // namespace

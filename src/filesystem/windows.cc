@@ -6,6 +6,7 @@
 
 #include "device/describe.h"
 #include "filesystem/allocation.h"
+#include "filesystem/dirty.h"
 #include "filesystem/lookup.h"
 #include "filesystem/pin_track.h"
 #include "filesystem/removal.h"
@@ -62,6 +63,8 @@ Status InodeWindows::learn(PageIndex index) {
   return {};
 }
 
+Status InodeWindows::mark_stores(PageRange range) { return filesystem::mark_stores(inode_, range, Deadline::never()); }
+
 namespace {
 
 Status check(const OpenFile& file, const MapRequest& request) {
@@ -74,7 +77,14 @@ Status check(const OpenFile& file, const MapRequest& request) {
     HF_TRY(file.core->writable());
     if (!file.may_write) return refused(EBADF, "not opened for writing");
   }
-  const std::uint64_t grain = file.core->device().geometry().page_bytes;
+  const device::Geometry& geometry = file.core->device().geometry();
+  if (request.synchronous && !geometry.is_persistent_memory()) {
+    return Error(EOPNOTSUPP, inode.path_hint(),
+                 fmt::format("a {} is not persistent memory: stores are durable by sync() only",
+                             device::to_string(geometry.kind)),
+                 "map it without `synchronous`, and sync");
+  }
+  const std::uint64_t grain = geometry.page_bytes;
   if (request.length == 0) return refused(EINVAL, "an empty range");
   if (request.offset % grain != 0) {
     return Error(EINVAL, inode.path_hint(),
@@ -191,8 +201,14 @@ Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file,
   if (!inode.core.read_only()) {
     HF_ASSIGN(faults, window::fault_service(serve));
   }
+  const bool unseen = faults == nullptr && request.access == Access::write;
+  if (unseen && request.synchronous) {
+    return Error(EOPNOTSUPP, inode.path_hint(), "without userfaultfd a window shows blocks before they are durable",
+                 "allow userfaultfd(2), or map it without `synchronous`, and sync");
+  }
   if (faults == nullptr) HF_TRY(fill_all(inode, pages, request.access));
   HF_ASSIGN(std::shared_ptr<window::View> view, add_view(inode, faults, pages, request.access));
+  if (unseen) note_unmarked_stores(inode);
   view->owner = file;
   window::list_view(*view);
   if (faults == nullptr) return view;

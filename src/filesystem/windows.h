@@ -23,6 +23,7 @@ class InodeWindows final : public window::FileSource {
   bool try_track(PageRange range) override;
   Status track(PageRange range, Access access) override;
   Status learn(PageIndex index) override;
+  Status mark_stores(PageRange range) override;
   void make_unit(PageIndex first) override;
 
   window::FileWindows& all() { return all_; }
@@ -39,8 +40,10 @@ struct MapRequest {
   Access access = Access::write;
   bool populate = false;  // every page is there when map returns; holes are filled where the access is write
   ServeFaults faults = ServeFaults::thread;  // a wish
+  bool synchronous = false;                  // or EOPNOTSUPP: see reach.h
 };
-// EBADF, EACCES, EINVAL, EOVERFLOW, EROFS, ENOMEM; with populate what FileSource::track says. Nothing is left behind.
+// EBADF, EACCES, EINVAL, EOVERFLOW, EROFS, ENOMEM, EOPNOTSUPP; with populate what FileSource::track says. Nothing is
+// left behind.
 Result<std::shared_ptr<window::View>> map(const std::shared_ptr<OpenFile>& file, const MapRequest& request);
 
 // The file that a window of a file system shows; as long as its owner is kept.

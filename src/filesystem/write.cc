@@ -12,6 +12,7 @@
 #include "filesystem/core.h"
 #include "filesystem/growth.h"
 #include "filesystem/lookup.h"
+#include "filesystem/ordered.h"
 #include "filesystem/read.h"
 #include "filesystem/record.h"
 #include "filesystem/times.h"
@@ -54,7 +55,9 @@ Stored store_held(const Inode& inode, std::uint64_t offset, UserBytes& from, std
     HF_MARK("write.found");
     const std::uint64_t part =
         std::min({found.count.bytes() - inside, std::uint64_t{length - stored.done}, size - begin});
-    if (!from.store(at + stored.done, inode.core.device().at(found.pfn) + inside, part)) {
+    device::Device& device = inode.core.device();
+    if (!from.store(at + stored.done, device.at(found.pfn) + inside, part) ||
+        !persist(device, found.pfn.bytes() + inside, part)) {
       stored.failed = true;
       break;
     }
@@ -142,6 +145,7 @@ class FreshWrite {
       if (!from_.store(at_ + (offset - begin_), inode_.core.device().at(found.pfn), part)) {
         return cannot_store(inode_, offset);
       }
+      if (found.kind == Found::Kind::written) HF_TRY(persist(inode_.core.device(), found.pfn.bytes(), part));
       offset += part;
       if (found.kind == Found::Kind::unwritten) unwritten_.push_back({page, page_holding(offset)});
     }
@@ -165,7 +169,7 @@ class FreshWrite {
     for (const PageRange& run : unwritten_) mark_written(inode_, run);
     note_change(inode_);
     inode_.attributes_unrecorded = true;
-    grow_to(inode_, end_);
+    HF_TRY(grow_to(inode_, end_));
     HF_TRY(record_if_many(inode_));
     return true;
   }
@@ -229,7 +233,11 @@ Status store_locked(Inode& inode, std::uint64_t offset, std::span<const std::byt
     }
     if (outcome == device::CopyOutcome::done) outcome = device::store(block + inside, bytes.data(), part);
     if (outcome != device::CopyOutcome::done) return cannot_store(inode, offset);
-    if (found.kind == Found::Kind::unwritten) mark_written(inode, touched);
+    if (found.kind == Found::Kind::unwritten) {
+      mark_written(inode, touched);
+    } else {
+      HF_TRY(persist(inode.core.device(), found.pfn.bytes() + inside, part));
+    }
     offset += part;
     bytes = bytes.subspan(part);
   }

@@ -76,6 +76,17 @@ std::uint64_t Recorder::fences() const {
   return fences_;
 }
 
+std::uint64_t Recorder::flushed_bytes() const {
+  const std::lock_guard lock(mutex_);
+  return flushed_bytes_;
+}
+
+void Recorder::persist(std::uint64_t offset, std::uint64_t length) {
+  HF_CHECK(medium_ == Medium::lines, "a file on a disk takes no flushes of lines");
+  flush(offset, length);
+  fence();
+}
+
 Cut Recorder::cut() {
   const std::lock_guard lock(mutex_);
   see(0, size_);
@@ -87,6 +98,7 @@ void Recorder::flush(std::uint64_t offset, std::uint64_t length) {
   const std::uint64_t begin = round_down(offset, unit_bytes_);
   const std::uint64_t end = round_up(offset + length, unit_bytes_);
   const std::lock_guard lock(mutex_);
+  flushed_bytes_ += end - begin;
   see(begin, end);
   if (medium_ == Medium::lines) {
     note_lines(begin, end);

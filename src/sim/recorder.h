@@ -60,6 +60,10 @@ class Recorder {
   // A power failure now, without a fence.
   Cut cut();
   std::uint64_t fences() const;
+  // Bytes that flushes have named, in whole units.
+  std::uint64_t flushed_bytes() const;
+  // Lines: what a program does by itself, with no device at hand: flushes the lines that it has stored to, and fences.
+  void persist(std::uint64_t offset, std::uint64_t length);
 
  private:
   friend class Recording;
@@ -95,6 +99,7 @@ class Recorder {
   std::vector<Range> noted_;  // pages: what the next fence writes
   std::uint64_t versions_ = 0;
   std::uint64_t fences_ = 0;
+  std::uint64_t flushed_bytes_ = 0;
   Watcher watcher_;
 };
 

@@ -60,6 +60,12 @@ bool FileWindows::calls_wait() const {
   });
 }
 
+bool FileWindows::stores_unseen() const {
+  const MutexLock lock(lock_);
+  return std::any_of(views_.begin(), views_.end(),
+                     [](const View* view) { return view->faults() == nullptr && view->access() == Access::write; });
+}
+
 // The same where the carrier's pages are large: whole ones are shown, others are not.
 FileWindows::Wanted FileWindows::wanted_grains(const View& view, PageRange range) const {
   const PageCount grain = view.grain();

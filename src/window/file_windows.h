@@ -49,6 +49,8 @@ class FileWindows final : public mapping::TranslationRemover {
   bool empty() const;
   // Whether system calls wait for absent pages of every one.
   bool calls_wait() const;
+  // Whether one of them lets stores through where no fault tells of them.
+  bool stores_unseen() const;
 
   // Makes the windows show what the file is now. Blocks that came replace zeros; ends that moved move. What fails
   // (ENOMEM) stays as it was where that is safe: a page that reads as zeros must not hide a block.

@@ -64,6 +64,7 @@ Status FileWindows::populate(View& view, PageRange range, bool fill) {
       if (tracked.error().code() == ENXIO && changed) continue;  // cut short, or punched
       return tracked;
     }
+    if (view.access() == Access::write) HF_TRY(source_.mark_stores(part));
     // What is made a unit loses its translations everywhere. This window gets them back at once; another one's may be
     // what a system call relies on.
     const bool whole = at == at.align_down(kOrder2M) && unit.count() == kOrder2M.pages();

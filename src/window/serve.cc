@@ -54,7 +54,8 @@ FileWindows::Shown FileWindows::tracked_around(const View& view, PageIndex index
   if (place.kind != Place::Kind::block) return {none, {}, false};
   const auto tracked = [&](PageIndex at) {
     const mapping::Entry entry = mapping.lookup(at);
-    return entry.tracks() &&
+    // CLEAN: mark_stores comes first.
+    return entry.tracks() && !(entry.clean() && view.access() == Access::write) &&
            entry.pfn() + (at - at.align_down(entry.order())) == Pfn(place.pfn.raw() + at.raw() - index.raw());
   };
   const PageRange large = view.unit_around(index);
@@ -187,6 +188,7 @@ PageRange FileWindows::wanted_for(const View& view, PageIndex index) const {
 Status FileWindows::serve_block(View& view, PageIndex index, Access access) {
   const PageRange wanted = wanted_for(view, index);
   HF_TRY(source_.track(wanted, access));
+  if (view.access() == Access::write) HF_TRY(source_.mark_stores(wanted));
   HF_MARK("window.tracked");
   if (source_.place(index).kind == Place::Kind::block) HF_TRY(check_grain(view, index));
   const auto hold = mapping::Hold::enter(source_.mapping(), view.unit_around(index), Deadline::never());

@@ -44,6 +44,9 @@ class FileSource {
   // The same outside of a Hold: learns, allocates (for `write`), writes zeros to unwritten blocks, waits for gates.
   // ENXIO: the range reaches past the end, or a hole would have to be read; ENOSPC, EIO, EUCLEAN, ENOMEM.
   virtual Status track(PageRange range, Access access) = 0;
+  // Before a window that lets stores through shows the range: where marks are kept, its entries are not CLEAN any more.
+  // ENOMEM, EINTR.
+  virtual Status mark_stores(PageRange /*range*/) { return {}; }
   // Afterwards place(index) is known. EIO, EUCLEAN.
   virtual Status learn(PageIndex index) = 0;
   // The 2 MiB at `first` will be shown whole: the carrier's memory may become one unit of them (up to 5 ms). Existing

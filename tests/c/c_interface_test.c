@@ -77,7 +77,7 @@ static void pins(hf_filesystem* filesystem) {
   EXPECT(hf_space_of(filesystem, &space) == 0 && space.quarantined >= 8192);
   hf_unpin(pin);
   {
-    const hf_map_options in_thread = {HF_WRITE, 0, HF_SERVE_IN_THREAD};
+    const hf_map_options in_thread = {HF_WRITE, 0, HF_SERVE_IN_THREAD, 0};
     hf_mapped* mapped = NULL;
     char byte = 0;
     size_t done = 0;

@@ -30,8 +30,9 @@ std::string CrashLog::text() const {
   return text;
 }
 
-CrashActor::CrashActor(Filesystem fs, SharedModel& model, CrashLog& log, CrashMix mix, std::uint64_t seed)
-    : fs_(std::move(fs)), model_(model), log_(log), mix_(mix), random_(seed) {
+CrashActor::CrashActor(Filesystem fs, SharedModel& model, CrashLog& log, CrashMix mix, std::uint64_t seed,
+                       Persist persist)
+    : fs_(std::move(fs)), model_(model), log_(log), mix_(mix), random_(seed), persist_(std::move(persist)) {
   cluster_pages_ = fs_->space().cluster / kModelPage;
 }
 
@@ -62,6 +63,7 @@ std::string CrashActor::fill_up(std::uint64_t leave) {
 std::string CrashActor::step() {
   wants_new_life_ = false;
   if (mix_ == CrashMix::names && one_in(2)) return one_in(3) ? symlink() : set_attribute();
+  if (mix_ == CrashMix::memory && !one_in(3)) return on_memory();
   switch (below(32)) {
     case 0:
     case 1:

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <mutex>
@@ -37,6 +38,7 @@ enum class CrashMix : std::uint8_t {
   churn,    // blocks of extents that become blocks of bytes
   updates,  // bytes written over in place and synced, with nothing to commit
   names,    // symbolic links, and attributes that lie in the inode and in blocks of their own
+  memory,   // stores through windows and pins
 };
 
 class CrashActor {
@@ -44,7 +46,10 @@ class CrashActor {
   static constexpr std::uint64_t kPages = 64;          // the largest file
   static constexpr std::uint32_t kForeign = 0xFFFFFF;  // the file number in words that no file is ever to show
 
-  CrashActor(Filesystem fs, SharedModel& model, CrashLog& log, CrashMix mix, std::uint64_t seed);
+  // Where a program can make its stores durable itself: flushes what it has stored there, and waits.
+  using Persist = std::function<void(std::uint64_t device_offset, std::uint64_t length)>;
+
+  CrashActor(Filesystem fs, SharedModel& model, CrashLog& log, CrashMix mix, std::uint64_t seed, Persist persist);
 
   // Empty, or what an operation said that it must not say.
   std::string step();
@@ -121,12 +126,16 @@ class CrashActor {
   std::string store();
   std::string pin(std::uint32_t number, File& file);
   std::string device_stores();
+  std::string on_memory();
+  bool persists();
+  void durable(std::uint32_t number, std::uint64_t word, std::uint32_t generation);
 
   std::optional<Filesystem> fs_;
   SharedModel& model_;
   CrashLog& log_;
   const CrashMix mix_;
   std::mt19937_64 random_;
+  const Persist persist_;
   std::map<std::uint32_t, File> open_;  // by number
   std::vector<Held> held_;
   std::vector<Shown> shown_;

@@ -38,6 +38,31 @@ void CrashActor::committed() {
   }
 }
 
+// Whether the program flushes what it stores next, by itself.
+bool CrashActor::persists() { return persist_ != nullptr && one_in(2); }
+
+void CrashActor::durable(std::uint32_t number, std::uint64_t word, std::uint32_t generation) {
+  log_.add(fmt::format("    word {} of file {} is durable", word, number));
+  model_.change([&](CrashModel& model) {
+    model.files[number].word_is_durable(word, generation);
+    model.file_is_durable(number);
+  });
+}
+
+std::string CrashActor::on_memory() {
+  switch (below(8)) {
+    case 0:
+    case 1:
+      return on_file();
+    case 2:
+    case 3:
+    case 4:
+      return store();
+    default:
+      return device_stores();
+  }
+}
+
 std::string CrashActor::show(std::uint32_t number, File& file) {
   if (shown_.size() >= 3) shown_.erase(shown_.begin());
   log_.add(fmt::format("map file {}", number));
@@ -61,6 +86,16 @@ std::string CrashActor::store() {
     store_word(shown.window.data() + word * kWordBytes,
                Stamp{shown.number, static_cast<std::uint32_t>(word / kPageWords), generation}.word());
     model_.change([&](CrashModel& model) { model.files[shown.number].became(word, word + 1, generation); });
+    const auto stored_to = open_.find(shown.number);
+    if (!persists() || stored_to == open_.end()) continue;
+    const Result<std::vector<ExtentInfo>> extents = stored_to->second.extents();
+    if (!extents) return ended("extents", extents.error(), {});
+    for (const ExtentInfo& each : *extents) {
+      const std::uint64_t offset = word * kWordBytes;
+      if (offset < each.offset || offset >= each.offset + each.length) continue;
+      persist_(each.device_offset + (offset - each.offset), kWordBytes);
+      durable(shown.number, word, generation);
+    }
   }
   const auto file = open_.find(shown.number);
   return file != open_.end() && one_in(3) ? sync_file(file->first, file->second, one_in(2)) : std::string();
@@ -88,9 +123,10 @@ std::string CrashActor::device_stores() {
   log_.add(fmt::format("device stores through the pin of file {} from page {}, generation {}", held.number, held.first,
                        generation));
   std::uint64_t at = held.first * kPageWords;
+  const bool persistently = persists();
   for (const Segment& segment : held.pin.segments()) {
     for (std::uint64_t done = 0; done + kWordBytes <= segment.length; done += kWordBytes, ++at) {
-      if (!one_in(64)) continue;
+      if (!one_in(persistently ? 256 : 64)) continue;
       const std::uint64_t page = at / kPageWords;
       const Attached attached = held.attached[page - held.first];
       const bool may_show = attached != Attached::no;
@@ -102,9 +138,14 @@ std::string CrashActor::device_stores() {
       if (attached == Attached::yes) {
         model_.change([&](CrashModel& model) { model.files[held.number].became(at, at + 1, generation); });
       }
+      if (!persistently) continue;
+      persist_(segment.device_offset + done, kWordBytes);
+      if (attached == Attached::yes) durable(held.number, at, generation);
     }
   }
-  return {};
+  const auto file = open_.find(held.number);
+  const bool syncs = mix_ == CrashMix::memory && !persistently && file != open_.end() && one_in(2);
+  return syncs ? sync_file(file->first, file->second, one_in(2)) : std::string();
 }
 
 }  // namespace holdfast::test

@@ -192,11 +192,17 @@ class Run {
     return Filesystem::mount(Device(std::move(opened).value()));
   }
 
+  // As a program would on /dev/dax.
+  CrashActor::Persist persist() {
+    if (options_.medium != sim::Medium::lines) return nullptr;
+    return [this](std::uint64_t offset, std::uint64_t length) { recorder_.persist(offset, length); };
+  }
+
   std::string work() {
     Result<Filesystem> fs = mount(recorder_);
     if (!fs) return said("mount", fs.error());
-    CrashActor actor(std::move(fs).value(), model_, log_, options_.mixes.at(number_ % options_.mixes.size()),
-                     random_());
+    CrashActor actor(std::move(fs).value(), model_, log_, options_.mixes.at(number_ % options_.mixes.size()), random_(),
+                     persist());
     if (std::string wrong = actor.fill_up(kFreeBytes[(options_.seed + number_) % std::size(kFreeBytes)]);
         !wrong.empty())
       return wrong;

@@ -49,6 +49,32 @@ void CrashFile::synced() {
   attributes_ = {attribute_};
 }
 
+void CrashFile::word_is_durable(std::uint64_t word, std::uint32_t generation) {
+  Page& page = pages_[word / kPageWords];
+  const auto at = static_cast<std::uint32_t>(word % kPageWords);
+  auto words = page.synced == nullptr ? std::make_shared<PageWords>() : std::make_shared<PageWords>(*page.synced);
+  words->at(at) = generation;
+  page.synced = std::move(words);
+  std::vector<Change> others;
+  for (const Change& each : page.changes) {
+    if (each.from < std::min(each.to, at)) others.push_back({each.from, std::min(each.to, at), each.generation});
+    if (std::max(each.from, at + 1) < each.to)
+      others.push_back({std::max(each.from, at + 1), each.to, each.generation});
+  }
+  page.changes = std::move(others);
+  const std::uint64_t end = (word + 1) * sizeof(Word);
+  std::erase_if(sizes_, [end](const Sizes& each) { return each.most < end; });
+  for (Sizes& each : sizes_) each.least = std::max(each.least, end);
+}
+
+void CrashModel::file_is_durable(std::uint32_t number) {
+  const auto named = [number](const Names& moment) {
+    return std::any_of(moment.begin(), moment.end(), [number](const auto& each) { return each.second == number; });
+  };
+  const auto first = std::find_if(names.begin(), names.end(), named);
+  if (first != names.end()) names.erase(names.begin(), first);
+}
+
 std::string CrashFile::check_size(std::uint64_t found) const {
   for (const Sizes& each : sizes_) {
     if (found >= each.least && found <= each.most) return {};

@@ -47,6 +47,8 @@ class CrashFile {
   void has_attribute(std::string value) { attribute_ = std::move(value); }
   // All is as it is now, durably.
   void synced();
+  // The word is of this generation, durably, and so the file reaches beyond it.
+  void word_is_durable(std::uint64_t word, std::uint32_t generation);
 
   std::uint64_t size() const { return size_; }
 
@@ -94,6 +96,8 @@ struct CrashModel {
   // It failed, so that nothing has changed.
   void names_stayed() { names.push_back(names[names.size() - 2]); }
   void names_synced() { names = {now()}; }
+  // What was a file's name when it came is durable.
+  void file_is_durable(std::uint32_t number);
 };
 
 // The model with the lock that its one writer and those who copy it share.
