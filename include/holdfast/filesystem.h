@@ -96,6 +96,22 @@ struct RecoveryInfo {
   bool keeps_orphans = false;        // on its account, what it left unlinked stays as it is
 };
 
+// What a verification found.
+struct VerifyReport {
+  std::vector<std::string> problems;  // one line each: the object ("inode 12", "group 3") and what is wrong with it
+  std::uint64_t problems_untold = 0;  // beyond the first thousand
+  std::uint64_t files = 0;            // inodes in use, by kind
+  std::uint64_t directories = 0;
+  std::uint64_t symlinks = 0;
+  std::uint64_t nodes = 0;
+  std::uint64_t names = 0;  // without `.` and `..`
+
+  bool sound() const { return problems.empty(); }
+};
+
+// How far a verification is, in steps of its own. False ends it.
+using VerifyProgress = std::function<bool(std::uint64_t done, std::uint64_t of)>;
+
 struct NodeOptions {
   FileKind kind = FileKind::fifo;  // fifo, socket, character_device, block_device, regular
   std::uint32_t permissions = 0644;
@@ -194,6 +210,14 @@ class Filesystem {
   Status trust_memory();
   // What became of units of 2 MiB, and how windows show files now. A look at each 2 MiB of each window.
   UnitStatistics unit_statistics() const;
+  // Whether all metadata fits together: every inode, the map of its blocks, its attributes and every name; that no
+  // block has two owners and every inode a name; link counts, bitmaps, checksums and the counts of groups. A pool is
+  // sound here exactly when `e2fsck -fn` finds nothing in it; of one whose journal was replayed in memory the state
+  // after the replay is looked at, and what the next mount for writing will free (orphans) is a problem. Changes
+  // nothing; blocks for a time linear in the pool, in which no other function of the mount goes on. `progress`, when
+  // given, is called some times for each block group, and calls nothing of the mount. EINVAL: mounted for writing.
+  // ENOTSUP: the image keeps quotas or shares blocks. ECANCELED: `progress` ended it.
+  Result<VerifyReport> verify(const VerifyProgress& progress = {}) const;
   Status sync();  // syncfs(2): everything written so far
   bool read_only() const;
   std::byte* window() const;  // the device window

@@ -268,6 +268,20 @@ Status Filesystem::trust_memory() {
   return core_->format().trust_memory();
 }
 
+Result<VerifyReport> Filesystem::verify(const VerifyProgress& progress) const {
+  HF_TRY(core_->usable());
+  HF_ASSIGN(filesystem::Verification found, core_->format().verify(progress));
+  VerifyReport report;
+  report.problems = std::move(found.problems);
+  report.problems_untold = found.problems_untold;
+  report.files = found.files;
+  report.directories = found.directories;
+  report.symlinks = found.symlinks;
+  report.nodes = found.nodes;
+  report.names = found.names;
+  return report;
+}
+
 Status Filesystem::sync() {
   HF_TRY(core_->usable());
   return core_->sync();

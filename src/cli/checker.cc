@@ -40,14 +40,31 @@ class Checker {
   Checker(Filesystem& fs, bool read_data) : fs_(fs), read_data_(read_data) {}
 
   CheckReport run() {
+    verify();
+    if (!interrupted()) check_tree();
+    return std::move(report_);
+  }
+
+ private:
+  void verify() {
+    Result<VerifyReport> verified = fs_.verify([](std::uint64_t, std::uint64_t) { return !interrupted(); });
+    if (verified) {
+      report_.problems = std::move(verified->problems);
+      report_.problems_untold = verified->problems_untold;
+    } else {
+      report_.unverified = verified.error();
+    }
+  }
+
+  void check_tree() {
     const Result<Stat> root = fs_.stat("/", Follow::no);
     if (!root) {
       problem("/", root.error());
-      return std::move(report_);
+      return;
     }
     if (root->kind != FileKind::directory) {
       problem("/", "the root is not a directory");
-      return std::move(report_);
+      return;
     }
     meet("/", *root);
     std::vector<std::pair<std::string, std::uint32_t>> pending{{"/", root->inode}};
@@ -56,13 +73,11 @@ class Checker {
       pending.pop_back();
       check_directory(path, inode, pending);
     }
-    if (interrupted()) return std::move(report_);
+    if (interrupted()) return;
     check_links();
     check_overlaps();
-    return std::move(report_);
   }
 
- private:
   void problem(const std::string& path, const std::string& what) {
     if (report_.problems.size() < kProblemsMax) {
       report_.problems.push_back(path + ": " + what);
@@ -227,6 +242,6 @@ class Checker {
 
 }  // namespace
 
-CheckReport check_tree(Filesystem& fs, bool read_data) { return Checker(fs, read_data).run(); }
+CheckReport check_pool(Filesystem& fs, bool read_data) { return Checker(fs, read_data).run(); }
 
 }  // namespace holdfast::cli

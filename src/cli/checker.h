@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,16 +19,18 @@ struct CheckReport {
   std::uint64_t extents = 0;
   std::uint64_t extent_bytes = 0;
   std::uint64_t bytes_read = 0;
-  std::vector<std::string> problems;  // "/path: what is wrong"
+  std::vector<std::string> problems;  // "inode 12: what is wrong", "/path: what is wrong"
   std::uint64_t problems_untold = 0;  // beyond the first thousand
+  std::optional<Error> unverified;    // why only the tree was looked at
 };
 
-// Verifies:
+// Filesystem::verify, and then the tree, by name, as a program sees it:
 //   - every directory can be listed, names are sound and each is there once, a directory is found in one place;
 //   - every inode can be read and is of the kind that its name says;
 //   - link counts are the names found;
 //   - extents lie in order, on the device, and no block is in two of them;
 //   - symbolic links and extended attributes can be read; with `read_data` every byte of every file.
-CheckReport check_tree(Filesystem& fs, bool read_data);
+// Precondition: a mount for reading.
+CheckReport check_pool(Filesystem& fs, bool read_data);
 
 }  // namespace holdfast::cli

@@ -15,26 +15,19 @@ namespace {
 
 constexpr std::size_t kPad = 4;
 
-struct EntryHeader {
-  std::uint8_t name_bytes = 0;
-  std::uint8_t prefix = 0;
-  std::uint16_t value_offset = 0;
-  std::uint32_t value_inode = 0;
-  std::uint32_t value_size = 0;
-  std::uint32_t hash = 0;
-};
-static_assert(sizeof(EntryHeader) == 16);
+std::size_t entry_bytes(std::size_t name_bytes) { return round_up(sizeof(AttributeEntry) + name_bytes, kPad); }
 
-std::size_t entry_bytes(std::size_t name_bytes) { return round_up(sizeof(EntryHeader) + name_bytes, kPad); }
+}  // namespace
 
-// `value` is padded with zeros to whole words. Names are taken as unsigned bytes, which is what kernels since 6.2 write
-// and all read.
-std::uint32_t hash_of(std::string_view name, std::string_view padded_value) {
+// `value` is padded with zeros to whole words.
+std::uint32_t attribute_hash(std::string_view name, std::string_view padded_value, NameBytes bytes) {
   constexpr unsigned kNameShift = 5;
   constexpr unsigned kValueShift = 16;
   std::uint32_t hash = 0;
   for (const char letter : name) {
-    hash = (hash << kNameShift) ^ (hash >> (32 - kNameShift)) ^ static_cast<unsigned char>(letter);
+    const auto signed_letter = static_cast<std::uint32_t>(static_cast<std::int32_t>(static_cast<signed char>(letter)));
+    const std::uint32_t value = bytes == NameBytes::as_unsigned ? static_cast<unsigned char>(letter) : signed_letter;
+    hash = (hash << kNameShift) ^ (hash >> (32 - kNameShift)) ^ value;
   }
   for (std::size_t at = 0; at < padded_value.size(); at += kPad) {
     std::uint32_t word = 0;
@@ -44,10 +37,8 @@ std::uint32_t hash_of(std::string_view name, std::string_view padded_value) {
   return hash;
 }
 
-}  // namespace
-
 std::string parse_attributes(std::span<const std::byte> bytes, const AttributeRegion& region, AttributeList& found) {
-  std::vector<EntryHeader> headers;
+  std::vector<AttributeEntry> headers;
   AttributeList list;
   std::size_t at = region.first_entry;
   for (;;) {
@@ -55,7 +46,7 @@ std::string parse_attributes(std::span<const std::byte> bytes, const AttributeRe
     std::uint32_t end_mark = 0;
     std::memcpy(&end_mark, bytes.data() + at, sizeof end_mark);
     if (end_mark == 0) break;
-    EntryHeader header;
+    AttributeEntry header;
     if (at + sizeof header > region.bytes) return "the list of attributes does not end";
     std::memcpy(&header, bytes.data() + at, sizeof header);
     // Volumes with the feature for this (ea_inode) are not mounted.
@@ -71,7 +62,7 @@ std::string parse_attributes(std::span<const std::byte> bytes, const AttributeRe
   }
   const std::size_t values_begin = at + kPad;
   for (std::size_t i = 0; i < list.size(); ++i) {
-    const EntryHeader& header = headers[i];
+    const AttributeEntry& header = headers[i];
     if (header.value_size == 0) continue;
     if (header.value_offset < values_begin || header.value_offset > region.bytes ||
         header.value_size > region.bytes - header.value_offset) {
@@ -106,7 +97,7 @@ std::uint32_t write_attributes(std::span<std::byte> bytes, const AttributeRegion
   std::uint32_t all = 0;
   bool all_hashed = true;
   for (const StoredAttribute& attribute : list) {
-    EntryHeader header;
+    AttributeEntry header;
     header.name_bytes = static_cast<std::uint8_t>(attribute.rest.size());
     header.prefix = attribute.prefix;
     header.value_size = static_cast<std::uint32_t>(attribute.value.size());
@@ -118,7 +109,7 @@ std::uint32_t write_attributes(std::span<std::byte> bytes, const AttributeRegion
       header.value_offset = static_cast<std::uint16_t>(value_end);
       padded = {reinterpret_cast<const char*>(bytes.data() + value_end), padded_bytes};
     }
-    if (region.home == AttributeHome::block) header.hash = hash_of(attribute.rest, padded);
+    if (region.home == AttributeHome::block) header.hash = attribute_hash(attribute.rest, padded);
     std::memcpy(bytes.data() + at, &header, sizeof header);
     std::memcpy(bytes.data() + at + sizeof header, attribute.rest.data(), attribute.rest.size());
     at += entry_bytes(attribute.rest.size());

@@ -30,6 +30,25 @@ struct StoredAttribute {
 
 using AttributeList = std::vector<StoredAttribute>;
 
+// The head of an entry, which its name follows.
+struct AttributeEntry {
+  std::uint8_t name_bytes = 0;
+  std::uint8_t prefix = 0;
+  std::uint16_t value_offset = 0;
+  std::uint32_t value_inode = 0;
+  std::uint32_t value_size = 0;
+  std::uint32_t hash = 0;
+};
+static_assert(sizeof(AttributeEntry) == 16);
+
+// How the bytes of a name count in its hash. Kernels since 6.2 write the first and read both, older ones wrote what
+// their machine calls a char.
+enum class NameBytes : std::uint8_t { as_unsigned, as_signed };
+
+// The hash that an entry carries.
+std::uint32_t attribute_hash(std::string_view name, std::string_view padded_value,
+                             NameBytes bytes = NameBytes::as_unsigned);
+
 enum class AttributeHome : std::uint8_t { inode, block };
 
 // Where the parts of a region lie: entries begin at `first_entry`, offsets of values count from 0.

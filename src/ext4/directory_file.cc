@@ -67,8 +67,7 @@ Result<DirectoryFile> DirectoryFile::open(Volume& volume, InodeNumber inode) {
   return directory;
 }
 
-HashFunction DirectoryFile::hash_function(HashVersion version) const {
-  const ext2_super_block& super = volume_->superblock();
+HashFunction hash_function_of(const ext2_super_block& super, HashVersion version) {
   HashFunction function;
   function.version = version;
   // When neither flag is set, the file system was never used on a machine whose choice it would remember.
@@ -76,6 +75,10 @@ HashFunction DirectoryFile::hash_function(HashVersion version) const {
   function.signed_bytes = flagged ? (super.s_flags & EXT2_FLAGS_UNSIGNED_HASH) == 0 : std::is_signed_v<char>;
   std::copy_n(super.s_hash_seed, 4, function.seed.begin());
   return function;
+}
+
+HashFunction DirectoryFile::hash_function(HashVersion version) const {
+  return hash_function_of(volume_->superblock(), version);
 }
 
 HashVersion DirectoryFile::default_hash_version() const {

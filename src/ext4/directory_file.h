@@ -12,6 +12,9 @@
 
 namespace holdfast::ext4 {
 
+// How names are hashed in a directory with this version in its root (0, 1, 2 as on the medium).
+HashFunction hash_function_of(const ext2_super_block& super, HashVersion version);
+
 // For the time of one call: refers to the inode and to the state in the cache.
 class DirectoryFile {
  public:
@@ -35,7 +38,6 @@ class DirectoryFile {
   BlockCache& cache() { return volume_->cache(); }
   DirectoryState& state() { return *state_; }
 
-  // How names are hashed in a directory with this version in its root (0, 1, 2 as on the medium).
   HashFunction hash_function(HashVersion version) const;
   HashVersion default_hash_version() const;
 

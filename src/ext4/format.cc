@@ -16,6 +16,7 @@
 #include "ext4/inode_attributes.h"
 #include "ext4/log_credits.h"
 #include "ext4/symlink.h"
+#include "ext4/verify.h"
 
 namespace holdfast::ext4 {
 namespace {
@@ -275,6 +276,14 @@ filesystem::Space Ext4Format::space() {
 Result<bool> Ext4Format::block_free(Pfn pfn) {
   const Reading lock(*this);
   return volume_->allocator().is_free(pfn.raw());
+}
+
+Result<filesystem::Verification> Ext4Format::verify(const filesystem::VerifyProgress& progress) {
+  const Reading lock(*this);
+  if (!read_only_) {
+    return Error(EINVAL, volume_->name(), "what is mounted for writing changes under the look", "mount it read-only");
+  }
+  return verify_volume(*volume_, progress);
 }
 
 Status Ext4Format::check_resizable(InodeNumber inode) {

@@ -90,6 +90,7 @@ class Ext4Format final : public filesystem::Format {
 
   filesystem::Space space() override;
   Result<bool> block_free(Pfn pfn) override;
+  Result<filesystem::Verification> verify(const filesystem::VerifyProgress& progress) override;
   Status check_resizable(filesystem::InodeNumber inode) override;
 
  private:

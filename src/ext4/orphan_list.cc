@@ -109,6 +109,22 @@ Status OrphanList::load_file() {
   return {};
 }
 
+Status OrphanList::check_file_empty() {
+  HF_TRY(map_file());
+  for (std::size_t index = 0; index < blocks_.size(); ++index) {
+    HF_ASSIGN(const BlockRef block, file_block(index));
+    for (std::uint32_t slot = 0; slot < kSlotsPerBlock; ++slot) {
+      if (const std::uint32_t inode = slot_value(block, slot); inode != 0) {
+        return damaged(volume_, fmt::format("the orphan file holds inode {}, which the next mount frees", inode));
+      }
+    }
+    if (!volume_.has_metadata_checksums() && block.as<ext4_orphan_block_tail>(kTail)->ob_checksum != 0) {
+      return damaged(volume_, fmt::format("block {} of the orphan file has a checksum", index));
+    }
+  }
+  return {};
+}
+
 void OrphanList::set_slot(BlockRef& block, std::uint32_t slot, std::uint32_t inode) {
   const std::size_t index = slot / kSlotsPerBlock;
   std::memcpy(volume_.cache().modify(block) + std::size_t{slot % kSlotsPerBlock} * sizeof(inode), &inode,

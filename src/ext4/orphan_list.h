@@ -36,6 +36,8 @@ class OrphanList {
   std::vector<InodeNumber> all() const;
   bool empty() const { return links_.empty() && slots_.empty(); }
   bool file_is_empty() const { return slots_.empty(); }
+  // EUCLEAN: the orphan file is not, to the byte, one that nothing was ever in. Precondition: there is one.
+  Status check_file_empty();
 
   // Sets the checksums of changed blocks of the orphan file. Part of a commit.
   Status seal();

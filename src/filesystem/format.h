@@ -10,6 +10,7 @@
 // Counting: `links` 0 plus an entry on the orphan list is how an inode without a name survives a crash.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -87,6 +88,22 @@ struct Recovery {
   std::uint32_t predecessor = 0;     // a process that died in this boot, and may have transfers under way; 0: none
   bool keeps_orphans = false;        // what it left unlinked is not freed before another boot
 };
+
+// What a verification found.
+struct Verification {
+  std::vector<std::string> problems;  // one line each: the object and what is wrong with it
+  std::uint64_t problems_untold = 0;  // beyond the first thousand
+  std::uint64_t files = 0;
+  std::uint64_t directories = 0;
+  std::uint64_t symlinks = 0;
+  std::uint64_t nodes = 0;
+  std::uint64_t names = 0;
+
+  bool sound() const { return problems.empty(); }
+};
+
+// How far a verification is, in steps of its own. False: it is to end.
+using VerifyProgress = std::function<bool(std::uint64_t done, std::uint64_t of)>;
 
 // How much an operation may change; begin() turns it into blocks. Generous is fine, too little stops the process.
 struct Reservation {
@@ -217,6 +234,12 @@ class Format {
   virtual Status remove_all_attributes(Handle& handle, InodeNumber inode) = 0;
 
   virtual Space space() = 0;
+  // Whether everything fits together, as the format's own checker sees it. Nothing else may be asked meanwhile: takes
+  // time for all that the volume holds. EINVAL: a mount for writing. ENOTSUP: something that cannot be verified.
+  // ECANCELED: `progress` (which may be empty) said so.
+  virtual Result<Verification> verify(const VerifyProgress& /*progress*/) {
+    return Error(ENOTSUP, "", "this format has no verification");
+  }
   // Device pages that the format itself occupies are never handed to files; for reports and checks: whether free.
   virtual Result<bool> block_free(Pfn pfn) = 0;
 };

@@ -88,8 +88,9 @@ TEST_F(CheckTest, ADirectoryWithTwoNames) {
   EXPECT_NE(found().find("again"), std::string::npos) << found();
 }
 
-TEST_F(CheckTest, BlocksThatNobodyCountsAreForE2fsck) {
+TEST_F(CheckTest, BlocksThatNobodyOwns) {
   debugfs("setb 9000 1");
+  EXPECT_NE(found().find("block 9000 is marked as used, and is not"), std::string::npos) << found();
   const Said said = pool_.run({"check", "POOL"});
   EXPECT_EQ(said.code, 4) << said.out;
   EXPECT_NE(said.out.find("e2fsck -fn finds errors"), std::string::npos) << said.out;
