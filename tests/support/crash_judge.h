@@ -18,10 +18,11 @@ class CrashJudge {
   CrashJudge();
 
   // Empty, or what is wrong. A mount replays and frees what it has to; names and bytes are what the model allows; a new
-  // file can be written, the pool is closed, and `e2fsck -fn` finds nothing. And of another copy `e2fsck -fy` makes an
-  // image in which `e2fsck -fn` finds nothing, and (with `read_repaired`) a mount finds what the model allows.
-  // But: a pool of one block group has no superblock besides the one in place. When that one was cut short, e2fsck has
-  // nothing to begin with, and only we do.
+  // file can be written, the pool is closed, and neither `e2fsck -fn` nor our verification find anything. And of
+  // another copy `e2fsck -fy` makes an image in which both find nothing, and (with `read_repaired`) a mount finds what
+  // the model allows. With `read_repaired` also: whether there is something to recover, both say alike. But: a pool of
+  // one block group has no superblock besides the one in place. When that one was cut short, e2fsck has nothing to
+  // begin with, and only we do.
   std::string judge(const sim::Bytes& image, const CrashModel& model, bool read_repaired);
 
   std::uint64_t without_superblock() const { return without_superblock_; }
