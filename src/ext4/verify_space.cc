@@ -73,6 +73,9 @@ class GroupSpaceVerifier {
       if (group_ + 1 == geometry_.groups) problem("the last one has no block bitmap");
     } else {
       if (!read(groups_.block_bitmap(group_), marked)) return;
+      if (!groups_.bitmap_covers_metadata(group_, marked.data())) {
+        return problem("its block bitmap calls metadata free");
+      }
       if (!groups_.block_bitmap_verifies(group_, marked.data())) problem("its block bitmap has a wrong checksum");
       if (!is_padded(marked.data(), clusters)) problem("its block bitmap is not padded");
     }

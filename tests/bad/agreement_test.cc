@@ -57,6 +57,8 @@ bool asks_before_passes(const std::string& said) {
 // Damage that e2fsck overlooks, and that neither we nor the kernel can read over: said in one of these words.
 constexpr const char* kOverlooked[] = {
     ": depth is ",  // of a node of an extent tree that says another one than its place
+    // It marks tables of groups that have no bitmap yet in those of others, before it looks at them.
+    "its block bitmap calls metadata free",
 };
 
 // Whether all that check found is such.
