@@ -84,8 +84,8 @@ static void pins(hf_filesystem* filesystem) {
     EXPECT(hf_truncate(file, 8192, NULL) == 0);
     EXPECT(hf_map(file, 1, 4096, NULL, &mapped) == EINVAL);
     {
-      const hf_map_options no_access = {2, 0, HF_SERVE_THREAD};
-      const hf_map_options no_server = {HF_READ, 0, -1};
+      const hf_map_options no_access = {2, 0, HF_SERVE_THREAD, 0};
+      const hf_map_options no_server = {HF_READ, 0, -1, 0};
       EXPECT(hf_map(file, 0, 4096, &no_access, &mapped) == EINVAL && strstr(hf_error_message(), "access") != NULL);
       EXPECT(hf_map(file, 0, 4096, &no_server, &mapped) == EINVAL && strstr(hf_error_message(), "faults") != NULL);
     }
