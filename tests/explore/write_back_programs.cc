@@ -8,6 +8,7 @@ namespace {
 
 struct WrittenBack : FileScene, private mapping::TranslationRemover {
   WrittenBack() {
+    file_ = std::make_unique<Mapping>(*map_, owner_, pagemap::FileKey{1, 11}, mapping::Marks::kept);
     file_->set_translation_remover(this);
     insert(0);
   }
