@@ -67,7 +67,8 @@ struct DirectoryEntry {
 struct SpaceInfo {
   std::uint64_t total = 0;        // bytes for files and their metadata
   std::uint64_t free = 0;         // nobody's, and can be handed out
-  std::uint64_t withheld = 0;     // nobody's, but transfers of a dead process may reach it: see mount
+  std::uint64_t withheld = 0;     // nobody's, but a dead process's transfers may reach it (see mount), or it is lost
+  std::uint64_t bad = 0;          // never handed out: on the medium's list of bad blocks; counted as used
   std::uint64_t available = 0;    // of the free ones, not reserved
   std::uint64_t quarantined = 0;  // out of their files, held by pins still; counted as used
   std::uint64_t block = 4096;
@@ -94,6 +95,13 @@ struct RecoveryInfo {
   bool superblock_restored = false;  // from the journal: a write of it had been cut short
   std::uint32_t predecessor = 0;     // pid of a process that died in this boot with the pool open: see mount; 0: none
   bool keeps_orphans = false;        // on its account, what it left unlinked stays as it is
+};
+
+// Memory that is lost: see poison.
+struct BadRange {
+  std::uint64_t offset = 0;  // bytes of the device
+  std::uint64_t length = 0;
+  bool retired = false;  // on the medium's list of bad blocks (inode 1); else a file's, the format's own, or withheld
 };
 
 // What a verification found.
@@ -208,6 +216,23 @@ class Filesystem {
   // As MountOptions::trust_memory, now: what is withheld becomes free. Orphans that are kept stay until the next mount.
   // Commits. EROFS, EIO.
   Status trust_memory();
+
+  // --- memory that is lost ---
+  // Says that [offset, offset + length) of the device is lost: a machine check was met there, or is to be expected. What
+  // the library meets itself, in a read or a write, it needs not be told; what a program meets in a window or through a
+  // pin it tells (SIGBUS, si_code BUS_MCEERR_AR, less window()). The range is taken out to whole pages of the carrier.
+  // From then on, and until the pool is closed:
+  //   - read and write of files fail there with EIO, a new pin with EHWPOISON; windows show a bus error (madvise(2),
+  //     MADV_HWPOISON). The rest of each file can be used as before. A pin that is held stays good.
+  //   - blocks that are free, or become so, are not handed out, and go to the medium's list of bad blocks, as
+  //     badblocks(8) and `e2fsck -l` make it, with the next commit. Punch the page, or remove the file.
+  // Lost metadata, when it is next read, stops the pool with EIO. What no list on the medium has is forgotten at unmount.
+  // Waits for no pin, and for a break of the same pages no longer than it takes to look. EINVAL: not inside the device;
+  // EROFS, EIO: the free part could not be recorded. Thread-safe.
+  Status poison(std::uint64_t offset, std::uint64_t length);
+  // What is known to be lost, in order: the list on the medium, and what was met or told since the mount. EUCLEAN, EIO.
+  Result<std::vector<BadRange>> poisoned() const;
+
   // What became of units of 2 MiB, and how windows show files now. A look at each 2 MiB of each window.
   UnitStatistics unit_statistics() const;
   // Whether all metadata fits together: every inode, the map of its blocks, its attributes and every name; that no

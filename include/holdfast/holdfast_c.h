@@ -75,7 +75,14 @@ typedef struct hf_space {
   uint64_t inodes;
   uint64_t free_inodes;
   uint64_t withheld;
+  uint64_t bad;
 } hf_space;
+
+typedef struct hf_bad_range {
+  uint64_t offset; /* bytes of the device */
+  uint64_t length;
+  int32_t retired; /* not 0: on the medium's list of bad blocks */
+} hf_bad_range;
 
 /* What the mount brought back, see RecoveryInfo. */
 typedef struct hf_recovery {
@@ -171,6 +178,10 @@ int hf_sync(hf_filesystem* filesystem);
 int hf_space_of(hf_filesystem* filesystem, hf_space* out);
 int hf_recovery_of(hf_filesystem* filesystem, hf_recovery* out);
 int hf_trust_memory(hf_filesystem* filesystem);
+/* Memory that is lost: see Filesystem::poison. */
+int hf_poison(hf_filesystem* filesystem, uint64_t offset, uint64_t length);
+/* visit returns 0 to go on; anything else ends the listing, which then succeeds. */
+int hf_poisoned(hf_filesystem* filesystem, int (*visit)(void* context, const hf_bad_range* range), void* context);
 int hf_unit_statistics_of(hf_filesystem* filesystem, hf_unit_statistics* out);
 /* Adds 1 to the eventfd once nothing is in quarantine. */
 int hf_drain(hf_filesystem* filesystem, int event_fd);

@@ -202,7 +202,7 @@ int hf_space_of(hf_filesystem* filesystem, hf_space* out) {
   return guarded([&] {
     const holdfast::SpaceInfo space = filesystem->filesystem.space();
     *out = {space.total,  space.free,        space.available, space.quarantined,
-            space.inodes, space.free_inodes, space.withheld};
+            space.inodes, space.free_inodes, space.withheld,  space.bad};
     return 0;
   });
 }
@@ -221,6 +221,20 @@ int hf_recovery_of(hf_filesystem* filesystem, hf_recovery* out) {
 }
 int hf_trust_memory(hf_filesystem* filesystem) {
   return status_of([&] { return filesystem->filesystem.trust_memory(); });
+}
+int hf_poison(hf_filesystem* filesystem, uint64_t offset, uint64_t length) {
+  return status_of([&] { return filesystem->filesystem.poison(offset, length); });
+}
+int hf_poisoned(hf_filesystem* filesystem, int (*visit)(void* context, const hf_bad_range* range), void* context) {
+  return status_of([&] {
+    const auto ranges = filesystem->filesystem.poisoned();
+    if (!ranges) return holdfast::Status(ranges.error());
+    for (const holdfast::BadRange& range : *ranges) {
+      const hf_bad_range told{range.offset, range.length, range.retired ? 1 : 0};
+      if (visit(context, &told) != 0) break;
+    }
+    return holdfast::Status();
+  });
 }
 int hf_unit_statistics_of(hf_filesystem* filesystem, hf_unit_statistics* out) {
   return guarded([&] {

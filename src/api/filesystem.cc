@@ -13,6 +13,7 @@
 #include "filesystem/open.h"
 #include "filesystem/path.h"
 #include "filesystem/pin.h"
+#include "filesystem/poison.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/rename.h"
 #include "filesystem/unit_report.h"
@@ -239,6 +240,7 @@ SpaceInfo Filesystem::space() const {
   info.total = space.total;
   info.free = space.free;
   info.withheld = space.withheld;
+  info.bad = space.bad;
   info.available = space.available;
   info.block = space.block_bytes;
   info.cluster = space.cluster_bytes;
@@ -267,6 +269,12 @@ Status Filesystem::trust_memory() {
   HF_TRY(core_->writable());
   return core_->format().trust_memory();
 }
+
+Status Filesystem::poison(std::uint64_t offset, std::uint64_t length) {
+  return filesystem::lose(*core_, offset, length);
+}
+
+Result<std::vector<BadRange>> Filesystem::poisoned() const { return filesystem::bad_ranges(*core_); }
 
 Result<VerifyReport> Filesystem::verify(const VerifyProgress& progress) const {
   HF_TRY(core_->usable());

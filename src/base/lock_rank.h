@@ -16,6 +16,7 @@
 // | pin_table       | the list of threads' slot tables                     | wait                                     |
 // | inode_table     | inodes by number, their references and states        | wait, ask the format                     |
 // | quarantine      | what is out of a file and not yet reusable           | wait                                     |
+// | poison          | what is lost of a device                             | anything but list work                   |
 // | wait_bucket     | waiters hashed to one bucket                         | anything but list work                   |
 // | epoch           | retired memory                                       | anything but list work                   |
 // | leaf            | small private state; nothing is taken under it       | take another lock                        |
@@ -40,6 +41,7 @@ enum class LockRank : std::uint8_t {
   pin_table,
   inode_table,
   quarantine,
+  poison,
   wait_bucket,
   epoch,
   leaf,

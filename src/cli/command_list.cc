@@ -27,6 +27,7 @@ const std::vector<CommandEntry>& commands() {
 
       {"df", make_df},
       {"extents", make_extents},
+      {"badblocks", make_badblocks},
 
       {"demo", make_demo},
       {"bench", make_bench},

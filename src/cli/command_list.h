@@ -7,6 +7,7 @@
 
 namespace holdfast::cli {
 
+std::unique_ptr<Command> make_badblocks();
 std::unique_ptr<Command> make_bench();
 std::unique_ptr<Command> make_cat();
 std::unique_ptr<Command> make_check();

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/trace.h"
+#include "device/copy.h"
 #include "device/copy_loops.h"
 
 namespace holdfast::device {
@@ -88,6 +89,9 @@ struct BusErrorRanges {
 
 namespace {
 
+// Written in the handler of this very thread. initial-exec: it must not be allocated there.
+constinit thread_local BusError met __attribute__((tls_model("initial-exec")));
+
 BusErrorRanges& ranges() {
   static BusErrorRanges* instance = new BusErrorRanges;  // never destroyed: a fault may come during exit
   return *instance;
@@ -155,6 +159,7 @@ void on_bus_error(int signal_number, siginfo_t* info, void* context) {
   const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
   if (landing != 0 && is_synchronous(*info) && handler_ranges->contain(address)) {
     HF_TRACE2(device_bus_error, address, instruction);
+    met = {static_cast<const std::byte*>(info->si_addr), info->si_code == BUS_MCEERR_AR};
     machine->gregs[REG_RIP] = static_cast<greg_t>(landing);
     return;
   }
@@ -179,6 +184,8 @@ bool install() {
 void install_once() { [[maybe_unused]] static const bool installed = install(); }
 
 }  // namespace
+
+BusError last_bus_error() noexcept { return met; }
 
 void serve_bus_errors(TouchServer server) {
   install_once();

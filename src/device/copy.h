@@ -16,6 +16,13 @@ namespace holdfast::device {
 
 enum class CopyOutcome : std::uint8_t { done, bus_error };
 
+// What the copy of this thread that failed last met.
+struct BusError {
+  const std::byte* address = nullptr;
+  bool memory_lost = false;  // a machine check (BUS_MCEERR_AR of sigaction(2)), not a page that is not there
+};
+BusError last_bus_error() noexcept;
+
 // memcpy with the above; `from` and `to` do not overlap.
 [[nodiscard]] CopyOutcome copy(void* to, const void* from, std::size_t length) noexcept;
 // copy between a file's pages (`page`) and other memory. What a file's bytes race with is their users' affair: who

@@ -9,6 +9,7 @@
 #include "base/fault_point.h"
 #include "base/masked.h"
 #include "base/trace.h"
+#include "device/copy.h"
 #include "device/describe.h"
 #include "device/device_lock.h"
 #include "device/device_parts.h"
@@ -105,6 +106,22 @@ bool Device::give_back(Pfn first, PageCount count) {
   check_range(geometry_, first.bytes(), count.bytes());
   if (parts_->backing == nullptr || parts_->is_inherited()) return false;
   return parts_->backing->give_back(first.bytes(), count.bytes());
+}
+
+bool Device::lose(Pfn first, PageCount count) {
+  check_range(geometry_, first.bytes(), count.bytes());
+  const std::uint64_t page = geometry_.page_bytes / kPageBytes;
+  const Pfn begin(round_down(first.raw(), page));
+  const Pfn end(round_up((first + count).raw(), page));
+  const bool news = poison_.add({begin, end - begin});
+  if (news) HF_TRACE2(device_lose, begin.raw(), end.raw());
+  return news;
+}
+
+bool Device::learn_of(const BusError& met) {
+  const bool ours = met.address >= window_ && met.address < window_ + geometry_.size;
+  if (!ours || !(met.memory_lost || HF_FAULT_POINT("device.memory_lost"))) return false;
+  return lose(Pfn(static_cast<std::uint64_t>(met.address - window_) / kPageBytes), PageCount(1));
 }
 
 bool Device::is_unit(Pfn first) const {

@@ -19,11 +19,13 @@
 #include "base/result.h"
 #include "base/units.h"
 #include "device/descriptor_identity.h"
+#include "device/poison.h"
 
 namespace holdfast::device {
 
 class Durability;
 class FileDescriptor;
+struct BusError;
 
 enum class Kind : std::uint8_t { memory, tmpfs_file, hugetlb_file, disk_file, devdax };
 const char* to_string(Kind kind);
@@ -130,6 +132,14 @@ class Device {
   // Whether the carrier can give a range other memory; /dev/dax cannot.
   bool replaces_memory() const;
 
+  // --- memory that is lost (poison.h) ---
+  const PoisonList& poison() const { return poison_; }
+  // From now on the range is lost, out to whole pages of the carrier. False: all of it was known.
+  bool lose(Pfn first, PageCount count);
+  // The same of the page where the copy of this thread that failed last met a machine check, if it lies in the window;
+  // false for any other bus error.
+  bool learn_of(const BusError& met);
+
   // Starts making stores of the range durable; fence() waits for all that was started before by this thread.
   // Volatile carriers: orders only. EIO: a page could not be written; its contents are unknown, and every later fence
   // fails too. On disk files flush is a note (30 ns) and fence the work (180-300 us); see write_back.h.
@@ -148,6 +158,7 @@ class Device {
   int fd_ = -1;
   DescriptorIdentity identity_;
   bool read_only_ = false;
+  PoisonList poison_;
   std::unique_ptr<Parts> parts_;
 };
 

@@ -241,7 +241,7 @@ Error Allocator::full() {
 }
 
 Error Allocator::no_space() const {
-  if (withheld_ == 0) return {ENOSPC, device_.name(), "no space left"};
+  if (withheld_ == 0 || !distrusting_) return {ENOSPC, device_.name(), "no space left"};
   const std::uint64_t bytes = (withheld_ << geometry_.cluster_shift) * kBlockBytes;
   return {ENOSPC, device_.name(),
           fmt::format("no space left but for {} to which transfers of a process that died may be under way",

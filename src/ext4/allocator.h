@@ -12,6 +12,8 @@
 //   A2 pending clusters (freed, the commit not yet durable) and withheld ones have a zero in the bitmap and a one in
 //      `kept_bits`; a search sees both, so no such cluster is handed out before committed(), or at all.
 //   A3 unit_free[u] = usable clusters of unit u; whole_units = units with every cluster usable. Valid once `loaded`.
+//   A5 what is lost of the device (device/poison.h) is in use or withheld, from the call of withhold() for it on; and
+//      what was freed since is withheld at its commit.
 //   A4 while `distrusting_`, a cluster that was freed is withheld unless it stands in `new_bits`: it was handed out
 //      since then, so a transfer of the process that had the volume before is not under way to it.
 // And over all: free_ = sum of A1's counts; pending_ and withheld_ = the sums of those; reserved_ = what open handles
@@ -20,6 +22,7 @@
 // Locking: the format lock, as everything of a Volume.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -79,10 +82,15 @@ class Allocator {
   void distrust() { distrusting_ = true; }
   // Every run of free clusters, in order, as blocks. Precondition: nothing is pending.
   Status each_free_run(const std::function<Status(BlockRun)>& visit);
-  // Free clusters that touch the run are withheld. Precondition: the run is free and nothing is pending.
+  // Clusters that touch the run and can be handed out are withheld.
   Status withhold(BlockRun run);
-  // What is withheld can be handed out, and nothing is withheld any more.
+  // What is withheld on that account can be handed out.
   void trust();
+
+  // --- memory that is lost; allocator_kept.cc ---
+  // Takes free clusters that are lost, in at most `groups_max` groups and `clusters_max` of them, and appends their
+  // first blocks. Those of a group with pending clusters wait for the commit.
+  Status take_lost(std::uint32_t groups_max, std::size_t clusters_max, std::vector<BlockNumber>& taken);
 
   // Initializes the bitmap of a group whose inodes come into use (the two go together).
   Status initialize(GroupNumber group);
@@ -131,8 +139,12 @@ class Allocator {
   void count_units(GroupNumber group, std::uint32_t first, std::uint32_t count, bool freed);
   Status take(const Found& found);
   void keep(GroupNumber group, BitRun run);
-  // Makes kept clusters usable: those that `usable` says so of.
-  void settle(GroupNumber group, const std::byte* usable);
+  // Makes kept clusters usable, all but those that are to be withheld; answers how many these are.
+  std::uint32_t settle(GroupNumber group);
+  // Of a group, the clusters that are not to be withheld once they are free; null: all.
+  using GroupBits = std::array<std::byte, kBlockBytes>;
+  const std::byte* trusted_bits(GroupNumber group, GroupBits& scratch);
+  Status take_lost(GroupNumber group, BitRun run, std::size_t clusters_max, std::vector<BlockNumber>& taken);
   // Precondition: the clusters are in use.
   Status give(GroupNumber group, BitRun run, bool at_once);
   Status for_groups(BlockRun run, const std::function<Status(GroupNumber, BitRun)>& visit);

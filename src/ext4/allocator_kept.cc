@@ -1,7 +1,8 @@
-// Clusters that are free and not handed out: until the commit that freed them is durable, or for as long as a transfer
-// of the process before may be under way to them.
-#include <array>
+// Clusters that are free and not handed out: until the commit that freed them is durable, for as long as a transfer of
+// the process before may be under way to them, or because their memory is lost.
+#include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "ext4/allocator.h"
 
@@ -13,8 +14,33 @@ void Allocator::keep(GroupNumber group, BitRun run) {
   set_bits(space.kept_bits.get(), run.first, run.count);
 }
 
-void Allocator::settle(GroupNumber group, const std::byte* usable) {
+const std::byte* Allocator::trusted_bits(GroupNumber group, GroupBits& scratch) {
+  static constexpr GroupBits kNothing{};
+  const GroupSpace& space = spaces_[group];
+  const std::byte* const fresh = !distrusting_ ? nullptr : space.new_bits ? space.new_bits.get() : kNothing.data();
+  const std::uint64_t first = geometry_.first_cluster(group) << geometry_.cluster_shift;
+  const std::uint64_t blocks = std::uint64_t{geometry_.group_clusters(group)} << geometry_.cluster_shift;
+  device::PageRun rest{Pfn(first), PageCount(blocks)};
+  std::optional<device::PageRun> lost = device_.poison().first_in(rest);
+  if (!lost) return fresh;
+  if (fresh != nullptr) {
+    std::copy_n(fresh, scratch.size(), scratch.data());
+  } else {
+    scratch.fill(std::byte{0xFF});
+  }
+  for (; lost; lost = device_.poison().first_in(rest)) {
+    const std::uint64_t from = (lost->first.raw() - first) >> geometry_.cluster_shift;
+    const std::uint64_t to = ((lost->end().raw() - 1 - first) >> geometry_.cluster_shift) + 1;
+    clear_bits(scratch.data(), static_cast<std::uint32_t>(from), static_cast<std::uint32_t>(to - from));
+    rest = {lost->end(), Pfn(first + blocks) - lost->end()};
+  }
+  return scratch.data();
+}
+
+std::uint32_t Allocator::settle(GroupNumber group) {
   GroupSpace& space = spaces_[group];
+  GroupBits scratch;
+  const std::byte* const usable = trusted_bits(group, scratch);
   const std::uint32_t end = geometry_.group_clusters(group);
   std::uint32_t left = 0;
   for (std::uint32_t first = BitView(space.kept_bits.get()).next_taken(0, end); first < end;
@@ -32,14 +58,14 @@ void Allocator::settle(GroupNumber group, const std::byte* usable) {
     first = stop;
   }
   if (left == 0) space.kept_bits.reset();
+  return left;
 }
 
 void Allocator::committed() {
-  static constexpr std::array<std::byte, kBlockBytes> kNothing{};
   for (const GroupNumber group : with_pending_) {
     GroupSpace& space = spaces_[group];
     const std::uint32_t before = space.usable;
-    settle(group, !distrusting_ ? nullptr : space.new_bits != nullptr ? space.new_bits.get() : kNothing.data());
+    settle(group);
     space.has_pending = false;
     pending_ -= space.usable - before;
   }
@@ -92,10 +118,11 @@ Status Allocator::withhold(BlockRun run) {
 
 void Allocator::trust() {
   distrusting_ = false;
+  withheld_ = 0;
   for (GroupNumber group = 0; group < geometry_.groups; ++group) {
     GroupSpace& space = spaces_[group];
     space.new_bits.reset();
-    if (space.kept_bits != nullptr && !space.has_pending) settle(group, nullptr);
+    if (space.kept_bits != nullptr && !space.has_pending) withheld_ += settle(group);
   }
   // What is withheld in a group that has pending ones, too, becomes usable with them.
   pending_ = 0;
@@ -104,7 +131,50 @@ void Allocator::trust() {
     const std::uint32_t end = geometry_.group_clusters(group);
     pending_ += end - BitView(kept).count_free(0, end);
   }
-  withheld_ = 0;
+}
+
+Status Allocator::take_lost(GroupNumber group, BitRun run, std::size_t clusters_max, std::vector<BlockNumber>& taken) {
+  HF_TRY(load_group(group));
+  HF_ASSIGN(const BlockRef bits, bitmap(group));
+  const std::uint32_t end = run.first + run.count;
+  for (std::uint32_t first = BitView(bits.data()).next_free(run.first, end); first < end && taken.size() < clusters_max;
+       first = BitView(bits.data()).next_free(first, end)) {
+    const std::uint32_t stop = BitView(bits.data()).next_taken(first, end);
+    const auto count = static_cast<std::uint32_t>(std::min<std::size_t>(stop - first, clusters_max - taken.size()));
+    // Those that are withheld are handed out here, and here only.
+    for (std::uint32_t bit = first; bit < first + count; ++bit) {
+      std::byte* const kept = spaces_[group].kept_bits.get();
+      if (kept == nullptr || !BitView(kept).taken(bit)) continue;
+      clear_bits(kept, bit, 1);
+      count_units(group, bit, 1, true);
+      ++spaces_[group].usable;
+      --withheld_;
+    }
+    HF_TRY(take({group, {first, count}}));
+    for (std::uint32_t bit = first; bit < first + count; ++bit) {
+      taken.push_back((geometry_.first_cluster(group) + bit) << geometry_.cluster_shift);
+    }
+    first += count;
+  }
+  return {};
+}
+
+Status Allocator::take_lost(std::uint32_t groups_max, std::size_t clusters_max, std::vector<BlockNumber>& taken) {
+  std::uint32_t groups = 0;
+  for (const device::PageRun& lost : device_.poison().all()) {
+    if (groups == groups_max || taken.size() >= clusters_max) break;
+    if (lost.first.raw() >= geometry_.blocks) break;
+    const std::uint64_t count = std::min(lost.count.raw(), geometry_.blocks - lost.first.raw());
+    Status done = for_groups({lost.first.raw(), count}, [&](GroupNumber group, BitRun run) -> Status {
+      if (groups == groups_max || spaces_[group].has_pending) return {};
+      const std::size_t before = taken.size();
+      HF_TRY(take_lost(group, run, clusters_max, taken));
+      if (taken.size() != before) ++groups;
+      return {};
+    });
+    if (!done) return done;
+  }
+  return {};
 }
 
 }  // namespace holdfast::ext4

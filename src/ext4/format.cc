@@ -259,6 +259,9 @@ filesystem::Space Ext4Format::space() {
   const bool counted = super.s_overhead_clusters >= metadata && super.s_overhead_clusters <= geometry.clusters();
   space.total = (geometry.clusters() - (counted ? super.s_overhead_clusters : metadata)) * cluster_bytes;
   space.withheld = allocator.withheld_clusters() * cluster_bytes;
+  // The list's own count, in units of 512 bytes; one that cannot be read is told of elsewhere.
+  const Result<RawInode*> bad = volume_->inode_table().get(EXT2_BAD_INO);
+  space.bad = bad ? std::uint64_t{(*bad)->body.i_blocks} * 512 : 0;
   space.free = allocator.free_clusters() * cluster_bytes - space.withheld;
   const bool wide = (super.s_feature_incompat & EXT4_FEATURE_INCOMPAT_64BIT) != 0;
   const std::uint64_t reserved_blocks =

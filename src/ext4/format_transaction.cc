@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/mark.h"
 #include "base/trace.h"
+#include "ext4/bad_blocks.h"
 #include "ext4/format.h"
 #include "ext4/format_operation.h"
 #include "ext4/log_credits.h"
@@ -125,11 +126,14 @@ void Ext4Format::stop(OpenHandle& handle) {
 }
 
 Status Ext4Format::commit() {
-  const TransactionRank rank(this);
-  const MutexLock lock(mutex_);
-  if (read_only_) return {};
-  HF_CHECK(!closed_, "a commit after close");
-  return drain_and_commit();
+  {
+    const TransactionRank rank(this);
+    const MutexLock lock(mutex_);
+    if (read_only_) return {};
+    HF_CHECK(!closed_, "a commit after close");
+    HF_TRY(drain_and_commit());
+  }
+  return retire_lost();
 }
 
 void Ext4Format::stop(const Error& why) {
@@ -138,13 +142,21 @@ void Ext4Format::stop(const Error& why) {
 }
 
 Status Ext4Format::tend() {
+  bool committed = false;
+  {
+    const TransactionRank rank(this);
+    const MutexLock lock(mutex_);
+    if (read_only_ || closed_ || volume_->failure()) return {};
+    if (volume_->anything_to_commit()) {
+      idle_ = false;
+      HF_TRY(drain_and_commit());
+      committed = true;
+    }
+  }
+  if (committed) return retire_lost();
   const TransactionRank rank(this);
   const MutexLock lock(mutex_);
-  if (read_only_ || closed_ || volume_->failure()) return {};
-  if (volume_->anything_to_commit()) {
-    idle_ = false;
-    return drain_and_commit();
-  }
+  if (closed_ || volume_->failure() || volume_->anything_to_commit()) return {};
   // Nothing has happened for a whole interval: a good time to bring home what is in the log. A handle that is open and
   // has changed nothing yet is no obstacle.
   if (std::exchange(idle_, true) && !volume_->log_is_home()) return volume_->checkpoint();
@@ -180,7 +192,43 @@ Status Ext4Format::mark_in_use(bool trusted) {
   return volume_->commit();
 }
 
+Status Ext4Format::avoid(Pfn first, PageCount count) {
+  {
+    const MutexLock lock(mutex_);
+    HF_CHECK(!closed_, "a change after close");
+    const std::uint64_t blocks = volume_->geometry().blocks;
+    if (read_only_ || first.raw() >= blocks) return {};
+    HF_TRY(volume_->allocator().withhold({first.raw(), std::min(count.raw(), blocks - first.raw())}));
+  }
+  return retire_lost();
+}
+
+// In a handle of its own, and not in the one that freed them: an operation that frees must succeed on a full pool, and
+// knows nothing of lists. Until then they are withheld.
+Status Ext4Format::retire_lost() {
+  constexpr std::uint32_t kGroups = 8;
+  constexpr std::size_t kClusters = 1024;
+  if (!volume_->device().poison().any()) return {};
+  for (;;) {
+    auto handle = begin({.inodes = 1, .extents = kGroups, .extent_nodes = bad_list_blocks(kClusters), .takes_space = true});
+    if (!handle) return handle.error().code() == ENOSPC ? Status() : Status(std::move(handle).error());
+    std::vector<BlockNumber> taken;
+    Changing lock(*this, **handle);
+    HF_TRY(lock.ended(volume_->allocator().take_lost(kGroups, kClusters, taken)));
+    if (taken.empty()) return {};
+    HF_TRY(lock.ended(add_bad_blocks(*volume_, taken)));
+    (*handle)->done();
+  }
+}
+
+Status Ext4Format::bad_blocks(const std::function<void(Pfn first, PageCount count)>& visit) {
+  const Reading lock(*this);
+  return each_bad_run(*volume_, [&visit](BlockRun run) { visit(Pfn(run.first), PageCount(run.count)); });
+}
+
 Status Ext4Format::close(bool clean) {
+  // What is to be recorded may have to be committed as free first. A failure is met again below.
+  if (!read_only_ && volume_->device().poison().any()) static_cast<void>(commit());
   const TransactionRank rank(this);
   const MutexLock lock(mutex_);
   HF_CHECK(!closed_, "closed twice");

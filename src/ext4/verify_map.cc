@@ -206,6 +206,16 @@ class MapReader {
 
   void read_number(std::uint64_t logical, std::uint32_t number) {
     const bool regular = inode_.is(LINUX_S_IFREG);
+    // Of bad blocks any number, in any order; of a cluster each block may be there.
+    if (inode_.number == EXT2_BAD_INO && verifying_.is_block(number)) {
+      if (ratio_ == 1 || previous_block_ == 0 || number / ratio_ != previous_block_ / ratio_) {
+        claim(number / ratio_ * ratio_, ratio_);
+        ++found_.clusters;
+      }
+      previous_block_ = number;
+      found_.end = logical + 1;
+      return;
+    }
     const bool too_far = (is_directory_ && too_far_for_directory(logical)) ||
                          ((is_directory_ || regular) && found_.clusters + 1 >= kOldFileBlocks) ||
                          (!is_directory_ && !regular && logical > 0);

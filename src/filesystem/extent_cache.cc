@@ -166,7 +166,7 @@ ExtentCache::Snapshot* ExtentCache::Snapshot::spliced(std::uint64_t first, std::
   return make(result);
 }
 
-ExtentCache::ExtentCache() : snapshot_(Snapshot::make({})) {}
+ExtentCache::ExtentCache(const device::PoisonList* poison) : poison_(poison), snapshot_(Snapshot::make({})) {}
 
 ExtentCache::~ExtentCache() {
   Snapshot* const last = snapshot_.load(std::memory_order_acquire);  // partner: publish, on whatever thread
@@ -175,6 +175,19 @@ ExtentCache::~ExtentCache() {
 }
 
 Found ExtentCache::find(PageIndex index) const {
+  Found found = find_block(index);
+  if (poison_ == nullptr || !poison_->any()) [[likely]] {
+    return found;
+  }
+  if (found.kind != Kind::unwritten && found.kind != Kind::written) return found;
+  if (const auto lost = poison_->first_in({found.pfn, found.count})) {
+    if (lost->first == found.pfn) found.kind = Kind::lost;
+    found.count = lost->first == found.pfn ? lost->count : lost->first - found.pfn;
+  }
+  return found;
+}
+
+Found ExtentCache::find_block(PageIndex index) const {
   const epoch::Guard guard;
   // acquire: partner is the store in fold_tail. Who sees the tail gone sees the snapshot that took it in; who sees it
   // still finds its pages written either way.
@@ -303,7 +316,7 @@ void ExtentCache::forget() {
 std::vector<Extent> ExtentCache::list(PageRange range) const {
   std::vector<Extent> result;
   PageIndex at = range.first;
-  // By way of find(), which knows the tail; each step is one lookup.
+  // By way of find_block(), which knows the tail; each step is one lookup.
   const epoch::Guard guard;
   std::vector<Item> items;
   snapshot_.load(std::memory_order_acquire)->each(range.first.raw(), range.end.raw(), [&](const Item& item) {
@@ -312,7 +325,7 @@ std::vector<Extent> ExtentCache::list(PageRange range) const {
   for (const Item& item : items) {
     if (!item.has_block()) continue;
     for (at = PageIndex(item.index); at.raw() < item.end();) {
-      const Found found = find(at);
+      const Found found = find_block(at);
       const PageCount count(std::min(found.count.raw(), item.end() - at.raw()));
       if (found.kind != Kind::unwritten && found.kind != Kind::written) break;
       const Extent extent{at, found.pfn, count, found.kind == Kind::unwritten};

@@ -18,12 +18,14 @@
 #include "base/atomic.h"
 #include "base/mutex.h"
 #include "base/units.h"
+#include "device/poison.h"
 #include "filesystem/format.h"
 
 namespace holdfast::filesystem {
 
 struct Found {
-  enum class Kind : std::uint8_t { unknown, hole, unwritten, written };
+  // lost: there is a block, written or not, whose memory is lost. Nothing may be loaded from it, nor stored.
+  enum class Kind : std::uint8_t { unknown, hole, unwritten, written, lost };
   Kind kind = Kind::unknown;
   Pfn pfn;          // of `index` asked for; only with a block
   PageCount count;  // pages from the index on that are alike (holes: until the next extent, or what is known)
@@ -31,7 +33,8 @@ struct Found {
 
 class ExtentCache {
  public:
-  ExtentCache();
+  // What is lost of the device is taken from `poison`, which outlives this; null: nothing ever is.
+  explicit ExtentCache(const device::PoisonList* poison = nullptr);
   ~ExtentCache();
   ExtentCache(const ExtentCache&) = delete;
   ExtentCache& operator=(const ExtentCache&) = delete;
@@ -47,15 +50,18 @@ class ExtentCache {
   void remove(PageRange range);
   // Everything unknown again.
   void forget();
-  // The whole known list, for reports. Clipped to the range.
+  // The whole known list, clipped to the range: where blocks are, lost ones too, which are called written or not as the
+  // format does.
   std::vector<Extent> list(PageRange range) const;
 
  private:
   struct Snapshot;
+  Found find_block(PageIndex index) const;
   void publish(PageRange range, const void* items, std::size_t count) HF_REQUIRES(lock_);
   void fold_tail() HF_REQUIRES(lock_);
   void set_written(PageRange range) HF_REQUIRES(lock_);
 
+  const device::PoisonList* const poison_;
   Mutex lock_{LockRank::extent_cache};
   Atomic<Snapshot*> snapshot_;
   Atomic<std::uint64_t> tail_;  // first page << 32 | end; 0: none

@@ -69,6 +69,7 @@ struct Space {
   std::uint64_t total = 0;             // bytes usable by files and their metadata
   std::uint64_t free = 0;              // bytes nobody owns, those whose freeing is not committed yet included
   std::uint64_t withheld = 0;          // bytes nobody owns either, which transfers of a dead process may still reach
+  std::uint64_t bad = 0;               // bytes that are recorded as never to be handed out
   std::uint64_t available = 0;         // of the free ones, what an ordinary user may take (reserved blocks excluded)
   std::uint64_t inodes = 0;
   std::uint64_t free_inodes = 0;
@@ -155,6 +156,12 @@ class Format {
   // How often; zero: never.
   virtual Nanoseconds tend_interval() const { return Nanoseconds(0); }
   virtual Recovery recovery() const { return {}; }
+  // The memory of these pages is lost: what of it is free, or becomes so, is never handed out, and what can be recorded
+  // of that on the medium is, with this call, or a commit after it was freed. ENOSPC is no error: it is tried again.
+  // Blocks. EROFS, EIO.
+  virtual Status avoid(Pfn /*first*/, PageCount /*count*/) { return {}; }
+  // What is recorded as never to be handed out. As read_inode().
+  virtual Status bad_blocks(const std::function<void(Pfn first, PageCount count)>& /*visit*/) { return {}; }
   // The caller knows that no transfer of a process that died with the volume open is under way: nothing is withheld or
   // kept on its account any more. As commit().
   virtual Status trust_memory() { return {}; }

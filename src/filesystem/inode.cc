@@ -14,6 +14,7 @@ Inode::Inode(Core& core_in, InodeNumber number_in, const Attributes& attributes_
       attributes(attributes_in),
       size(attributes_in.size),
       access_due(access_time_due(attributes_in)),
+      extents(&core_in.device().poison()),
       release_hook(new ReleaseHook(core_in.worker(), *this)),
       mapping(core_in.pages(), *release_hook, {core_in.id(), raw(number_in)},
               core_in.stores_are_durable() ? mapping::Marks::kept : mapping::Marks::none) {

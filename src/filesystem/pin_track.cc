@@ -9,6 +9,7 @@
 #include "filesystem/core.h"
 #include "filesystem/dirty.h"
 #include "filesystem/lookup.h"
+#include "filesystem/poison.h"
 #include "filesystem/record.h"
 #include "filesystem/removal.h"
 #include "filesystem/unit_maker.h"
@@ -56,6 +57,7 @@ Result<PageRange> fill_once(Inode& inode, PageRange range, Access access) {
   const bool whole_only = inode.core.device().geometry().page_bytes > kPageBytes;
   if (whole_only || part.count().raw() >= std::min(kWorthAUnit, unit.count().raw())) part = unit;
   HF_ASSIGN(const Found found, locate(inode, range.first));
+  if (found.kind == Found::Kind::lost) return memory_lost(inode, range.first.bytes(), EHWPOISON);
   PageRange came;
   if (found.kind == Found::Kind::hole) {
     if (access == Access::read) {

@@ -173,7 +173,8 @@ Status track_pinned(Inode& inode, const layout::Commit& commit, PageRange left) 
     for (PageIndex at = part.first; at < end;) {
       HF_ASSIGN(const Found found, locate(inode, at));
       const PageIndex stop = std::min(at + found.count, end);
-      const bool has_block = found.kind != Found::Kind::hole;
+      // A lost page gets none: its block is nobody's afterwards, and a pin of it must not be had.
+      const bool has_block = found.kind != Found::Kind::hole && found.kind != Found::Kind::lost;
       for (PageCount page; has_block && at + page < stop; page += PageCount(1)) {
         if (inode.core.pages().idle(found.pfn + page)) continue;
         const auto inserted = inode.mapping.insert(at + page, found.pfn + page, kOrder4K, Deadline::never());

@@ -9,6 +9,7 @@
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
 #include "filesystem/ordered.h"
+#include "filesystem/poison.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/quarantine_move.h"
 #include "filesystem/record.h"
@@ -184,6 +185,7 @@ Status QuarantineMove::copy(Handle& handle, const Run& run, std::vector<Extent>&
   for (PageCount page; page < cluster; page += PageCount(1)) {
     const PageIndex at = run.range.first + page;
     HF_ASSIGN(const Found found, locate(inode_, at));
+    if (found.kind == Found::Kind::lost) return memory_lost(inode_, at.bytes(), EIO);
     const bool unwritten = found.kind != Found::Kind::written;
     if (!unwritten) HF_TRY(copy_page(core.device().at(first + page), found.pfn, at));
     if (unwritten && shown_whole) HF_TRY(zero_device(inode_, first + page, 0, kPageBytes));

@@ -8,6 +8,7 @@
 #include "device/device.h"
 #include "filesystem/core.h"
 #include "filesystem/lookup.h"
+#include "filesystem/poison.h"
 #include "filesystem/times.h"
 #include "filesystem/user_bytes.h"
 #include "filesystem/window_memory.h"
@@ -21,6 +22,11 @@ struct Piece {
   std::optional<PageIndex> unknown;  // stopped here: where it lives is not known
   bool failed = false;               // the memory cannot be read
 };
+
+Error cannot_read(Inode& inode, std::uint64_t offset) {
+  if (inode.extents.find(page_holding(offset)).kind == Found::Kind::lost) return memory_lost(inode, offset, EIO);
+  return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be read", offset));
+}
 
 // What one hold keeps. The size is read inside it: pages below it cannot leave the file meanwhile.
 Piece read_held(Inode& inode, std::uint64_t offset, UserBytes& into, std::size_t at, std::size_t length) {
@@ -39,9 +45,14 @@ Piece read_held(Inode& inode, std::uint64_t offset, UserBytes& into, std::size_t
       return piece;
     }
     const std::size_t part = std::min<std::uint64_t>(found.count.bytes() - inside, length - piece.done);
+    if (found.kind == Found::Kind::lost) {
+      piece.failed = true;
+      return piece;
+    }
     if (found.kind != Found::Kind::written) {
       into.clear(at, part);
     } else if (!into.load(at, inode.core.device().at(found.pfn) + inside, part)) {
+      if (learn_of_lost_memory(inode.core)) continue;  // as far as it goes
       piece.failed = true;
       return piece;
     }
@@ -77,7 +88,7 @@ Result<std::size_t> read(Inode& inode, std::uint64_t offset, std::span<const iov
     done += piece.done;
     if (piece.failed) {
       if (done > 0) break;
-      return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be read", at));
+      return cannot_read(inode, offset + done);
     }
     if (piece.unknown) {
       const Result<Found> found = locate_unlocked(inode, *piece.unknown);

@@ -13,6 +13,7 @@
 #include "filesystem/dirty.h"
 #include "filesystem/lookup.h"
 #include "filesystem/ordered.h"
+#include "filesystem/poison.h"
 #include "filesystem/quarantine_move.h"
 #include "filesystem/record.h"
 #include "filesystem/times.h"
@@ -70,6 +71,7 @@ Status zero_device(const Inode& inode, Pfn pfn, std::uint64_t offset, std::uint6
   if (!HF_FAULT_POINT("removal.zero") &&
       device::zero(inode.core.device().at(pfn) + offset, length) == device::CopyOutcome::done)
     return {};
+  learn_of_lost_memory(inode.core);
   return Error(EIO, inode.path_hint(), fmt::format("the memory of page {:#x} cannot be written", pfn.raw()));
 }
 

@@ -17,7 +17,8 @@ Result<std::uint64_t> next(Inode& inode, std::uint64_t offset, bool data) {
   if (offset >= size) return Error(ENXIO, inode.path_hint(), "past the end of the file");
   for (PageIndex page = page_holding(offset); page.bytes() < size;) {
     HF_ASSIGN(const Found found, locate_unlocked(inode, page));
-    if ((found.kind == Found::Kind::written) == data) return std::max(offset, page.bytes());
+    const bool has_data = found.kind == Found::Kind::written || found.kind == Found::Kind::lost;
+    if (has_data == data) return std::max(offset, page.bytes());
     page += found.count;
   }
   if (data) return Error(ENXIO, inode.path_hint(), fmt::format("no data after byte {}", offset));

@@ -71,7 +71,8 @@ std::optional<Run> run_of(const Inode& inode, PageIndex first, PageCount count) 
   Run run;
   for (PageIndex at = first; at < first + count;) {
     const Found found = inode.extents.find(at);
-    if (found.kind == Found::Kind::hole || found.kind == Found::Kind::unknown) return std::nullopt;
+    const bool has_memory = found.kind == Found::Kind::unwritten || found.kind == Found::Kind::written;
+    if (!has_memory) return std::nullopt;
     if (at == first) run.pfn = found.pfn;
     if (found.pfn != run.pfn + (at - first)) return std::nullopt;
     if (found.kind == Found::Kind::unwritten && at < file_end) run.written = false;

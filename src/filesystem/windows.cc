@@ -32,6 +32,8 @@ Place InodeWindows::place(PageIndex index) const {
       return {Place::Kind::unknown, false, {}, std::max(count, PageCount(1))};
     case Found::Kind::hole:
       return {Place::Kind::hole, false, {}, count};
+    case Found::Kind::lost:
+      return {Place::Kind::lost, false, {}, count};
     case Found::Kind::unwritten:
     case Found::Kind::written:
       return {Place::Kind::block, found.kind == Found::Kind::written, found.pfn, count};
@@ -106,6 +108,7 @@ Status complete_grains(Inode& inode, PageRange pages) HF_REQUIRES(inode.lock) {
     bool blocks = false;
     for (PageIndex page = at; page < at + grain && !blocks;) {
       HF_ASSIGN(const Found found, locate(inode, page));
+      if (found.kind == Found::Kind::lost) break;  // with all of its page of the carrier: it is not shown
       blocks = found.kind != Found::Kind::hole;
       page += found.count;
     }
@@ -167,12 +170,12 @@ Status fill_all(Inode& inode, PageRange pages, Access access) {
   const std::uint64_t size = inode.size.load(std::memory_order_acquire);
   const PageRange inside{pages.first, std::min(pages.end, page_after(size))};
   if (inside.empty()) return {};
-  if (access == Access::write) return track(inode, inside, Access::write, Deadline::never(), Units::make);
   for (PageIndex at = inside.first; at < inside.end;) {
     HF_ASSIGN(const Found found, locate_unlocked(inode, at));
     const PageIndex end = std::min(at + found.count, inside.end);
-    if (found.kind == Found::Kind::unwritten && !inode.core.read_only()) {
-      HF_TRY(track(inode, {at, end}, Access::read, Deadline::never(), Units::make));
+    const bool untouched = found.kind == Found::Kind::unwritten && !inode.core.read_only();
+    if (untouched || (access == Access::write && found.kind != Found::Kind::lost)) {
+      HF_TRY(track(inode, {at, end}, access, Deadline::never(), Units::make));
     }
     at = end;
   }

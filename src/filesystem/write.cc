@@ -13,6 +13,7 @@
 #include "filesystem/growth.h"
 #include "filesystem/lookup.h"
 #include "filesystem/ordered.h"
+#include "filesystem/poison.h"
 #include "filesystem/read.h"
 #include "filesystem/record.h"
 #include "filesystem/times.h"
@@ -26,6 +27,7 @@ namespace holdfast::filesystem {
 namespace {
 
 Error cannot_store(const Inode& inode, std::uint64_t offset) {
+  if (inode.extents.find(page_holding(offset)).kind == Found::Kind::lost) return memory_lost(inode, offset, EIO);
   return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be written", offset));
 }
 
@@ -51,6 +53,7 @@ Stored store_held(const Inode& inode, std::uint64_t offset, UserBytes& from, std
     const PageIndex page = page_holding(begin);
     const std::uint64_t inside = begin - page.bytes();
     const Found found = inode.extents.find(page);
+    stored.failed = found.kind == Found::Kind::lost;
     if (found.kind != Found::Kind::written) break;
     HF_MARK("write.found");
     const std::uint64_t part =
@@ -58,6 +61,7 @@ Stored store_held(const Inode& inode, std::uint64_t offset, UserBytes& from, std
     device::Device& device = inode.core.device();
     if (!from.store(at + stored.done, device.at(found.pfn) + inside, part) ||
         !persist(device, found.pfn.bytes() + inside, part)) {
+      if (learn_of_lost_memory(inode.core)) continue;  // as far as it goes
       stored.failed = true;
       break;
     }
@@ -141,8 +145,10 @@ class FreshWrite {
       const PageIndex page = page_holding(offset);
       const Found found = inode_.extents.find(page);
       if (found.kind == Found::Kind::hole || found.kind == Found::Kind::unknown) return false;
+      if (found.kind == Found::Kind::lost) return cannot_store(inode_, offset);
       const std::uint64_t part = std::min(found.count.bytes(), full_end_ - offset);
       if (!from_.store(at_ + (offset - begin_), inode_.core.device().at(found.pfn), part)) {
+        learn_of_lost_memory(inode_.core);
         return cannot_store(inode_, offset);
       }
       if (found.kind == Found::Kind::written) HF_TRY(persist(inode_.core.device(), found.pfn.bytes(), part));
@@ -222,6 +228,7 @@ Status store_locked(Inode& inode, std::uint64_t offset, std::span<const std::byt
     const std::uint64_t inside = offset - page.bytes();
     HF_ASSIGN(const Found found, locate(inode, page));
     HF_DEBUG_CHECK(found.kind != Found::Kind::hole, "page {} of inode {} has no block", page.raw(), raw(inode.number));
+    if (found.kind == Found::Kind::lost) return cannot_store(inode, offset);
     std::byte* const block = inode.core.device().at(found.pfn);
     const std::size_t part = std::min<std::uint64_t>(found.count.bytes() - inside, bytes.size());
     device::CopyOutcome outcome = device::CopyOutcome::done;
@@ -232,7 +239,10 @@ Status store_locked(Inode& inode, std::uint64_t offset, std::span<const std::byt
       if (rest > 0 && outcome == device::CopyOutcome::done) outcome = device::zero(block + inside + part, rest);
     }
     if (outcome == device::CopyOutcome::done) outcome = device::store(block + inside, bytes.data(), part);
-    if (outcome != device::CopyOutcome::done) return cannot_store(inode, offset);
+    if (outcome != device::CopyOutcome::done) {
+      learn_of_lost_memory(inode.core);
+      return cannot_store(inode, offset);
+    }
     if (found.kind == Found::Kind::unwritten) {
       mark_written(inode, touched);
     } else {

@@ -84,6 +84,10 @@ FileWindows::Wanted FileWindows::wanted_grains(const View& view, PageRange range
 // What the beginning of the range ought to show, and how much of it is alike.
 FileWindows::Wanted FileWindows::wanted(const View& view, PageRange range) const {
   const Place place = source_.place(range.first);
+  if (place.kind == Place::Kind::lost) {
+    const PageCount count = view.grain() > PageCount(1) ? view.grain() : place.count;
+    return {{range.first, std::min(range.first + count, range.end)}, {Shows::past_end, {}}};
+  }
   if (view.grain() > PageCount(1) && place.kind != Place::Kind::past_end) return wanted_grains(view, range);
   const PageRange part{range.first, std::min(range.first + place.count, range.end)};
   switch (place.kind) {
@@ -94,6 +98,7 @@ FileWindows::Wanted FileWindows::wanted(const View& view, PageRange range) const
         return {part, {Shows::shared, place.pfn}};
       }
       break;
+    case Place::Kind::lost:
     case Place::Kind::hole:
     case Place::Kind::unknown:
       break;

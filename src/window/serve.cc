@@ -270,6 +270,8 @@ void FileWindows::serve(View& view, const Touch& touch) {
         refresh_view(view, {index, index + PageCount(1)});
         return view.wake({index, index + PageCount(1)});
       }
+      case Place::Kind::lost:
+        return refuse(view, index, place.kind);
       case Place::Kind::hole:
         if (!touch.write && !touch.protection) return serve_hole(view, index);
         break;

@@ -17,6 +17,7 @@ struct Place {
     unknown,  // the file system has to be asked (learn)
     hole,
     block,     // written or not
+    lost,      // a block, or a page of the carrier, whose memory is lost: a bus error
     past_end,  // of the mapping unit that holds the file's last byte
   };
   Kind kind = Kind::unknown;
