@@ -218,17 +218,17 @@ class Filesystem {
   Status trust_memory();
 
   // --- memory that is lost ---
-  // Says that [offset, offset + length) of the device is lost: a machine check was met there, or is to be expected. What
-  // the library meets itself, in a read or a write, it needs not be told; what a program meets in a window or through a
-  // pin it tells (SIGBUS, si_code BUS_MCEERR_AR, less window()). The range is taken out to whole pages of the carrier.
-  // From then on, and until the pool is closed:
+  // Says that [offset, offset + length) of the device is lost: a machine check was met there, or is to be expected.
+  // What the library meets itself, in a read or a write, it needs not be told; what a program meets in a window or
+  // through a pin it tells (SIGBUS, si_code BUS_MCEERR_AR, less window()). The range is taken out to whole pages of the
+  // carrier. From then on, and until the pool is closed:
   //   - read and write of files fail there with EIO, a new pin with EHWPOISON; windows show a bus error (madvise(2),
   //     MADV_HWPOISON). The rest of each file can be used as before. A pin that is held stays good.
   //   - blocks that are free, or become so, are not handed out, and go to the medium's list of bad blocks, as
   //     badblocks(8) and `e2fsck -l` make it, with the next commit. Punch the page, or remove the file.
-  // Lost metadata, when it is next read, stops the pool with EIO. What no list on the medium has is forgotten at unmount.
-  // Waits for no pin, and for a break of the same pages no longer than it takes to look. EINVAL: not inside the device;
-  // EROFS, EIO: the free part could not be recorded. Thread-safe.
+  // Lost metadata, when it is next read, stops the pool with EIO. What no list on the medium has is forgotten at
+  // unmount. Waits for no pin, and for a break of the same pages no longer than it takes to look. EINVAL: not inside
+  // the device; EROFS, EIO: the free part could not be recorded. Thread-safe.
   Status poison(std::uint64_t offset, std::uint64_t length);
   // What is known to be lost, in order: the list on the medium, and what was met or told since the mount. EUCLEAN, EIO.
   Result<std::vector<BadRange>> poisoned() const;

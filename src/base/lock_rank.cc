@@ -11,8 +11,8 @@ namespace holdfast {
 const char* to_string(LockRank rank) {
   static constexpr std::array kNames = {"filesystem",   "rename",      "inode",       "handle",     "format",
                                         "allocator",    "block_cache", "break_list",  "windows",    "tree",
-                                        "extent_cache", "pin_table",   "inode_table", "quarantine", "poison", "wait_bucket",
-                                        "epoch",        "leaf"};
+                                        "extent_cache", "pin_table",   "inode_table", "quarantine", "poison",
+                                        "wait_bucket",  "epoch",       "leaf"};
   return kNames.at(static_cast<std::size_t>(rank));
 }
 

@@ -121,6 +121,7 @@ class Df final : public Command {
     const std::string share = mapped.units.whole_units() == 0 ? "-" : fmt::format("{:.1f}%", mapped.share() * 100);
     io.out << fmt::format("{:>10} {:>10} {:>10} {:>11} {:>4}% {:>8}  {}\n", amount(space.total), amount(used),
                           amount(space.free), amount(space.quarantined), percent, share, shown(io, pool));
+    if (space.bad != 0) io.out << fmt::format("{:>10} on the list of bad blocks\n", amount(space.bad));
     if (!units_) return;
     for (const Line& line : lines_of(mapped.units)) {
       if (line.bytes != 0) io.out << fmt::format("{:>10} {}\n", amount(line.bytes), line.text);
@@ -137,6 +138,7 @@ class Df final : public Command {
     json["free"] = space.free;
     json["available"] = space.available;
     json["quarantined"] = space.quarantined;
+    json["bad"] = space.bad;
     json["block"] = space.block;
     json["cluster"] = space.cluster;
     json["inodes"] = space.inodes;

@@ -5,7 +5,8 @@
 //
 // Asking is lock-free, in a signal handler too, and costs one load where nothing is lost.
 //
-// Invariant L1: the ranges of a snapshot are sorted, disjoint and not adjacent, and each snapshot covers the one before.
+// Invariant L1: the ranges of a snapshot are sorted, disjoint and not adjacent, and each snapshot covers the one
+// before.
 #pragma once
 
 #include <optional>

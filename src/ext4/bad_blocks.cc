@@ -53,8 +53,8 @@ class BadList {
       number = static_cast<std::uint32_t>(made);
     }
     HF_TRY(volume_.check_run({number, 1}));
-    HF_ASSIGN(BlockRef block, fresh ? volume_.cache().fresh(number, BlockKind::plain)
-                                    : volume_.cache().read(number, BlockKind::plain));
+    HF_ASSIGN(BlockRef block,
+              fresh ? volume_.cache().fresh(number, BlockKind::plain) : volume_.cache().read(number, BlockKind::plain));
     if (fresh) volume_.cache().modify(block);
     for (std::size_t at = 0; at < kNumbersPerBlock && !done(); ++at) {
       const std::uint32_t old = block.as<std::uint32_t>()[at];
@@ -86,7 +86,8 @@ Status each_bad_run(VolumeCore& volume, const std::function<void(BlockRun)>& vis
       continue;
     }
     // Other makers name every block.
-    for (std::uint64_t block = record.block / cluster * cluster; block < record.block + record.count; block += cluster) {
+    for (std::uint64_t block = record.block / cluster * cluster; block < record.block + record.count;
+         block += cluster) {
       visit({block, cluster});
     }
   }

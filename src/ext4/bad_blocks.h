@@ -1,6 +1,7 @@
 // The inode of bad blocks (EXT2_BAD_INO): a file without a name that owns what is never to be handed out, as
 // badblocks(8) and `e2fsck -l` make it. Its blocks are mapped in the way of ext2, twelve numbers in the inode and then
-// blocks of numbers, and no record is cut out of it again. libext2fs counts its size and blocks without those of numbers.
+// blocks of numbers, and no record is cut out of it again. libext2fs counts its size and blocks without those of
+// numbers.
 //
 // With clusters one block stands for each: a second one of the same cluster is an error to e2fsck.
 //

@@ -140,8 +140,7 @@ struct BlockCache::Parts {
   device::CopyOutcome load(std::byte* to, std::uint64_t number) const {
     const std::byte* const from = replayed != nullptr ? replayed->find(number) : nullptr;
     if (from == nullptr && device.poison().first_in({Pfn(number), PageCount(1)})) return device::CopyOutcome::bus_error;
-    const device::CopyOutcome copied =
-        device::copy(to, from != nullptr ? from : device.at(Pfn(number)), kBlockBytes);
+    const device::CopyOutcome copied = device::copy(to, from != nullptr ? from : device.at(Pfn(number)), kBlockBytes);
     if (copied != device::CopyOutcome::done) device.learn_of(device::last_bus_error());
     return copied;
   }

@@ -210,7 +210,8 @@ Status Ext4Format::retire_lost() {
   constexpr std::size_t kClusters = 1024;
   if (!volume_->device().poison().any()) return {};
   for (;;) {
-    auto handle = begin({.inodes = 1, .extents = kGroups, .extent_nodes = bad_list_blocks(kClusters), .takes_space = true});
+    auto handle =
+        begin({.inodes = 1, .extents = kGroups, .extent_nodes = bad_list_blocks(kClusters), .takes_space = true});
     if (!handle) return handle.error().code() == ENOSPC ? Status() : Status(std::move(handle).error());
     std::vector<BlockNumber> taken;
     Changing lock(*this, **handle);

@@ -21,6 +21,11 @@ static int count_names(void* context, const char* name, uint32_t inode, int kind
   return 0;
 }
 
+static int sum_of_retired(void* context, const hf_bad_range* range) {
+  if (range->retired) *(uint64_t*)context += range->length;
+  return 0;
+}
+
 static hf_filesystem* mount_fresh(void) {
   hf_device* device = NULL;
   hf_filesystem* filesystem = NULL;
@@ -75,6 +80,13 @@ static void pins(hf_filesystem* filesystem) {
   EXPECT(hf_truncate(file, 0, NULL) == EDEADLK);
   EXPECT(hf_truncate(file, 0, &detach) == 0);
   EXPECT(hf_space_of(filesystem, &space) == 0 && space.quarantined >= 8192);
+  EXPECT(space.bad == 0);
+  EXPECT(hf_poison(filesystem, UINT64_C(60) << 20, 8192) == 0);
+  EXPECT(hf_poison(filesystem, UINT64_C(1) << 40, 1) != 0);
+  {
+    uint64_t retired = 0;
+    EXPECT(hf_poisoned(filesystem, sum_of_retired, &retired) == 0 && retired == 8192);
+  }
   hf_unpin(pin);
   {
     const hf_map_options in_thread = {HF_WRITE, 0, HF_SERVE_IN_THREAD, 0};

@@ -254,5 +254,40 @@ TEST_F(FilesTest, StatAndExtents) {
   EXPECT_NE(pool_.ok({"extents", "POOL", "/a"}).find("written"), std::string::npos);
 }
 
+// Memory that is lost: what is free goes to the list, what a file has is named until it is punched.
+TEST_F(FilesTest, Badblocks) {
+  make_file("/a", std::string(20000, 'a'));
+  EXPECT_EQ(pool_.ok({"badblocks", "POOL"}), "");
+  EXPECT_EQ(pool_.ok({"badblocks", "--json", "POOL"}), "[]\n");
+  const std::string listed = pool_.ok({"badblocks", "POOL", "40M", "10K"});
+  EXPECT_NE(listed.find("        41943040            12288  retired\n"), std::string::npos) << listed;
+  const auto at = json::parse(pool_.ok({"extents", "--json", "POOL", "/a"}))
+                      .at(0)
+                      .at("extents")
+                      .at(0)
+                      .at("device_offset")
+                      .get<std::uint64_t>();
+  const std::vector<std::string> tells{"badblocks", "--json", "POOL", std::to_string(at + 4096), "1"};
+  const test::Said said = pool_.run(tells);
+  EXPECT_EQ(said.code, 1);
+  EXPECT_NE(said.err.find("lost memory is in use"), std::string::npos) << said.err;
+  const json in_use = json::parse(said.out);
+  ASSERT_EQ(in_use.size(), 2U);
+  EXPECT_EQ(in_use.at(0).at("retired"), false);
+  EXPECT_EQ(in_use.at(0).at("files").at(0).at("path"), "/a");
+  EXPECT_EQ(in_use.at(0).at("files").at(0).at("offset"), 4096);
+  EXPECT_EQ(in_use.at(1).at("length"), 12288);
+  pool_.ok({"punch", "POOL", "4096", "4096", "/a"});
+  EXPECT_EQ(json::parse(pool_.ok(tells)).size(), 2U);
+  EXPECT_EQ(json::parse(pool_.ok({"df", "--json", "POOL"})).at(0).at("bad"), 16384);
+  EXPECT_NE(pool_.ok({"df", "POOL"}).find("16K on the list of bad blocks"), std::string::npos);
+  pool_.ok({"check", "POOL"});
+  for (const std::vector<std::string>& wrong : std::vector<std::vector<std::string>>{
+           {"badblocks", "POOL", "1"}, {"badblocks", "POOL", "x", "1"}, {"badblocks", "POOL", "0", "0"}}) {
+    EXPECT_EQ(pool_.run(wrong).code, 2);
+  }
+  EXPECT_EQ(pool_.run({"badblocks", "POOL", "1T", "1"}).code, 1);
+}
+
 }  // namespace
 }  // namespace holdfast::cli

@@ -1,5 +1,6 @@
-// Goal: a window shows a bus error where memory is lost, and everything else as before; when the page is punched it is a
-// hole like any other. Method: every carrier and both ways of serving; pages that were touched and such that were not.
+// Goal: a window shows a bus error where memory is lost, and everything else as before; when the page is punched it is
+// a hole like any other. Method: every carrier and both ways of serving; pages that were touched and such that were
+// not.
 #include <gtest/gtest.h>
 #include <holdfast/holdfast.h>
 
@@ -59,6 +60,19 @@ TEST_P(PoisonWindow, AnUntouchedAndATouchedPageBecomeBusErrors) {
     window.data()[kept + 50] = std::byte{'s'};
     EXPECT_EQ(contents(file, kept + 50, 1), "s");
   }
+}
+
+// Where nothing tells of touches it shows blocks that no entry tracks.
+TEST_P(PoisonWindow, AWindowForReadingToo) {
+  const std::uint64_t unit = grain();
+  File file = whole_file(4 * unit);
+  const Window window = map(file, 0, 4 * unit, {.access = Access::read}).value();
+  const std::string before = contents(file, 0, 4 * unit);
+  EXPECT_EQ(text(window, unit, 10), before.substr(unit, 10));
+  lose(file, unit);
+  EXPECT_TRUE(dies_of_bus_error(window.data() + unit));
+  EXPECT_EQ(text(window, 0, 10), before.substr(0, 10));
+  EXPECT_EQ(text(window, 2 * unit, 2 * unit), before.substr(2 * unit, 2 * unit));
 }
 
 TEST_P(PoisonWindow, AWindowMadeAfterwardsShowsTheRest) {
