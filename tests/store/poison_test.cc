@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/fault_point.h"
+#include "filesystem/core.h"
 #include "support/mark_stop.h"
 #include "support/pool_fixture.h"
 #include "support/task.h"
@@ -208,6 +209,21 @@ TEST_F(Poison, OnAFullPoolItIsWithheldUntilThereIsSpaceForTheList) {
   fs().sync().value();
   EXPECT_EQ(retired(), 64 * kPage);
   EXPECT_EQ(fs().space().withheld, 0U);
+}
+
+TEST_F(Poison, OnAFullPoolFreeOnesAreWithheldAtOnce) {
+  static_cast<void>(anybody_gets(0, 1));
+  fs().sync().value();
+  std::uint64_t told = 0;
+  for (std::uint64_t page = 0; page < kPoolBytes / kPage && told < 20; ++page) {
+    if (!fs().core().format().block_free(Pfn(page)).value()) continue;
+    fs().poison(page * kPage, kPage).value();
+    ++told;
+  }
+  EXPECT_EQ(told, 20U);
+  EXPECT_EQ(fs().space().withheld + retired(), told * kPage);
+  EXPECT_GT(fs().space().withheld, 0U) << "the pool is not full";
+  remove_fill();
 }
 
 TEST_F(Poison, ClustersAreRetiredWhole) {
