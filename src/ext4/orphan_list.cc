@@ -27,6 +27,13 @@ Status OrphanList::check_number(std::uint32_t inode, const char* where) const {
   return damaged(volume_, fmt::format("{} names inode {}", where, inode));
 }
 
+Result<const RawInode*> OrphanList::in_use(std::uint32_t inode, const char* where) {
+  Result<RawInode*> raw_inode = volume_.inode(InodeNumber{inode});
+  if (raw_inode) return *raw_inode;
+  if (raw_inode.error().code() != ENOENT) return raw_inode.error();
+  return damaged(volume_, fmt::format("{} names inode {}, which is not in use", where, inode));
+}
+
 Status OrphanList::load() {
   HF_TRY(load_list());
   if (has_file() && (super_.s_feature_ro_compat & EXT4_FEATURE_RO_COMPAT_ORPHAN_PRESENT) != 0) HF_TRY(load_file());
@@ -38,7 +45,7 @@ Status OrphanList::load_list() {
   for (std::uint32_t inode = super_.s_last_orphan; inode != 0;) {
     HF_TRY(check_number(inode, "the orphan list"));
     if (links_.count(inode) != 0) return damaged(volume_, fmt::format("the orphan list returns to inode {}", inode));
-    HF_ASSIGN(const RawInode* raw_inode, volume_.inode(InodeNumber{inode}));
+    HF_ASSIGN(const RawInode* raw_inode, in_use(inode, "the orphan list"));
     const std::uint32_t next = raw_inode->body.i_dtime;
     links_[inode] = {previous, next};
     previous = inode;
@@ -50,7 +57,10 @@ Status OrphanList::load_list() {
 Status OrphanList::map_file() {
   if (mapped_) return {};
   const InodeNumber file{super_.s_orphan_file_inum};
-  HF_ASSIGN(const RawInode* raw_inode, volume_.inode(file));
+  if (raw(file) == 0 || raw(file) > super_.s_inodes_count) {
+    return damaged(volume_, fmt::format("the superblock names inode {} as the orphan file", raw(file)));
+  }
+  HF_ASSIGN(const RawInode* raw_inode, in_use(raw(file), "the superblock"));
   const std::uint64_t size = raw_inode->body.i_size | std::uint64_t{raw_inode->body.i_size_high} << 32;
   const std::uint64_t count = size / kBlockBytes;
   if (!LINUX_S_ISREG(raw_inode->body.i_mode) || size % kBlockBytes != 0 || count > kFileBlocksMax) {
@@ -98,8 +108,7 @@ Status OrphanList::load_file() {
         continue;
       }
       HF_TRY(check_number(inode, "the orphan file"));
-      HF_ASSIGN(const RawInode* raw_inode, volume_.inode(InodeNumber{inode}));
-      static_cast<void>(raw_inode);
+      HF_TRY(in_use(inode, "the orphan file"));
       if (!slots_.emplace(inode, slot).second) {
         return damaged(volume_, fmt::format("the orphan file names inode {} twice", inode));
       }

@@ -52,6 +52,8 @@ class OrphanList {
   Status load_file();
   Status map_file();
   Status check_number(std::uint32_t inode, const char* where) const;
+  // One that `where` names. EUCLEAN: it is free.
+  Result<const RawInode*> in_use(std::uint32_t inode, const char* where);
   Result<BlockRef> file_block(std::size_t index);
   void set_slot(BlockRef& block, std::uint32_t slot, std::uint32_t inode);
   Result<bool> add_to_file(std::uint32_t inode);

@@ -103,6 +103,33 @@ class VolumeVerifier {
         if (extra != 0 && (extra < 4 || extra > room || extra % 4 != 0)) problem(fmt::format("extra size {}", extra));
       }
     }
+    check_feature_pairs();
+    for (const std::uint32_t inode : {super.s_usr_quota_inum, super.s_grp_quota_inum, super.s_prj_quota_inum}) {
+      if (!may_hold_quotas(inode)) problem(fmt::format("inode {} is said to hold quotas", inode));
+    }
+  }
+
+  // Features that say different things of the same.
+  void check_feature_pairs() {
+    const auto problem = [this](const char* what) { verifying_.problem(std::string("superblock: ") + what); };
+    const bool checksums = verifying_.read_only_compatible(EXT4_FEATURE_RO_COMPAT_METADATA_CSUM);
+    if (checksums && verifying_.read_only_compatible(EXT4_FEATURE_RO_COMPAT_GDT_CSUM)) {
+      problem("two kinds of checksums for descriptors");
+    }
+    if (!checksums && verifying_.incompatible(EXT4_FEATURE_INCOMPAT_CSUM_SEED)) {
+      problem("a seed for checksums that there are not");
+    }
+    if (verifying_.incompatible(EXT4_FEATURE_INCOMPAT_64BIT) &&
+        !verifying_.incompatible(EXT3_FEATURE_INCOMPAT_EXTENTS)) {
+      problem("block numbers of 64 bits, and maps that hold 32");
+    }
+  }
+
+  // Also where the feature is off. 0: none does.
+  bool may_hold_quotas(std::uint32_t inode) const {
+    constexpr std::uint32_t kOthers[] = {EXT2_BAD_INO,    EXT2_ROOT_INO,    EXT2_BOOT_LOADER_INO, EXT2_UNDEL_DIR_INO,
+                                         EXT2_RESIZE_INO, EXT2_JOURNAL_INO, EXT2_EXCLUDE_INO,     EXT4_REPLICA_INO};
+    return inode <= geometry_.inodes && std::find(std::begin(kOthers), std::end(kOthers), inode) == std::end(kOthers);
   }
 
   void check_descriptor(GroupNumber group) {

@@ -32,7 +32,9 @@ class InodeVerifier {
     if (body_.i_dtime != 0 && body_.i_dtime < verifying_.geometry().inodes && times_are_times()) {
       problem("it is on the list of orphans, or was left there: its time of deletion is the number of an inode");
     }
-    if (body_.i_links_count == 0 && (role_ == Role::ordinary)) {
+    // A number of the orphan file that is left over makes no inode a used one.
+    const bool may_be_free = role_ == Role::ordinary || role_ == Role::orphan_file;
+    if (body_.i_links_count == 0 && may_be_free && inode_.number >= verifying_.super().s_first_ino) {
       if (body_.i_dtime == 0 && body_.i_mode != 0) problem("no links, but it was not deleted");
       return;
     }
@@ -201,7 +203,7 @@ class InodeVerifier {
     check_count(clusters);
     if (inode_.is(LINUX_S_IFREG) && inode_.size() >= kLargeFile) verifying_.large_files = true;
     const bool of_old = !inode_.has(EXT4_EXTENTS_FL) && (role_ == Role::ordinary || role_ == Role::root);
-    if (of_old && verifying_.geometry().cluster_shift != 0 && blocks.clusters != 0 &&
+    if (of_old && verifying_.read_only_compatible(EXT4_FEATURE_RO_COMPAT_BIGALLOC) && blocks.clusters != 0 &&
         (is_directory || inode_.is(LINUX_S_IFREG))) {
       problem("a map of block numbers, in a file system with clusters");
     }

@@ -47,17 +47,14 @@ void BadImage::SetUp() {
   make_tree(tree);
   const std::string pool = scratch_.file("sound.img");
   make(tree, pool);
-  for (const char* name : {"small", "large", "pieces", "many", "sub", "long-link"}) {
+  for (const char* name :
+       {"small", "large", "pieces", "many", "sub", "long-link", "many/a-name-of-some-length-00000"}) {
     const Said said = holdfast({"stat", "--json", pool, std::string("/t/") + name});
     inodes_[name] = nlohmann::json::parse(said.out).at(0).at("inode").get<std::uint32_t>();
   }
   const Said checked = holdfast({"check", pool});
   ASSERT_EQ(checked.code, 0) << checked.out;
   sound_ = read_file(pool);
-}
-
-void BadImage::TearDown() {
-  if (judge_ != nullptr) std::cout << judge_->counts();
 }
 
 void BadImage::make(const std::string& tree, const std::string& pool) const {
@@ -126,6 +123,7 @@ void BadImage::survive(const Damage& damage) {
 
 void BadImage::survive_all(const std::vector<Damage>& damages) {
   for (const Damage& damage : damages) survive(damage);
+  if (judge_ != nullptr) std::cout << judge_->counts();
 }
 
 }  // namespace holdfast::test

@@ -28,7 +28,6 @@ class BadImage : public ::testing::TestWithParam<BadFlavour> {
  protected:
   BadImage();
   void SetUp() override;
-  void TearDown() override;
 
   const std::string& sound() const { return sound_; }
   // The bytes of another one, made in the same way.

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "bad/bad_image.h"
+#include "ext4/superblock.h"
 #include "support/environment.h"
 
 namespace holdfast::test {
@@ -29,6 +30,9 @@ TEST_P(BadImage, IsTheSameInEveryRun) { EXPECT_TRUE(make_again() == sound()); }
 
 TEST_P(BadImage, Superblock) {
   const auto at = [](std::uint64_t field) { return Ext4Image::superblock(field); };
+  const auto with = [at](const char* name, std::uint64_t set, std::uint32_t feature) {
+    return Damage{name, [=](Ext4Image& image) { image.set_u32(at(set), image.u32(at(set)) | feature); }};
+  };
   survive_all({
       set32("inodes 0", at(0x00), 0),
       set32("inodes too many", at(0x00), 0xFFFFFFFF),
@@ -56,6 +60,15 @@ TEST_P(BadImage, Superblock) {
       set16("descriptor size", at(0xFE), 7),
       set32("orphan list into nothing", at(0xE8), 0x00FFFFFF),
       set32("orphan list to the root", at(0xE8), 2),
+      set32("orphan list to a free inode", at(0xE8), 5000),
+      set32("an orphan file, and no feature for it", at(0x280), 5000),
+      set32("quotas of users in the journal", at(0x240), 8),
+      set32("quotas of groups beyond the table", at(0x244), 0x00FFFFFF),
+      set32("quotas of projects in the root", at(0x26C), 2),
+      set32("written in the future", at(0x30), 0xF0000000),
+      with("a seed for no checksums", 0x60, EXT4_FEATURE_INCOMPAT_CSUM_SEED),
+      with("old checksums, too", 0x64, EXT4_FEATURE_RO_COMPAT_GDT_CSUM),
+      with("clusters of a block", 0x64, EXT4_FEATURE_RO_COMPAT_BIGALLOC),
       {"all ones", [](Ext4Image& image) { image.fill(1024, 1024, 0xFF); }},
       {"all zeros", [](Ext4Image& image) { image.fill(1024, 1024, 0); }},
   });
@@ -144,6 +157,7 @@ TEST_P(BadImage, Extents) {
       root(large, 4, 0xFFFF, "room of the root"),
       root(large, 6, 0xFFFF, "depth of the root"),
       root(large, 6, 5, "a depth of 5"),
+      root(inode("many/a-name-of-some-length-00000"), 6, 0xFF, "an empty tree that is too deep"),
       root(large, 12 + 0, 0xFFFF, "first block of the file"),
       root(large, 12 + 4, 0, "an extent of no length"),
       root(large, 12 + 4, 0x7FFF, "an extent that is too long"),

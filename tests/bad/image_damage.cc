@@ -24,14 +24,27 @@ constexpr std::size_t kMapAt = 40;  // i_block in an inode
 
 }  // namespace
 
-std::string ImageDamage::apply(std::uint32_t seed) {
+void ImageDamage::begin(std::uint32_t seed) {
   undo();
   random_.seed(seed);
   said_.clear();
+}
+
+std::string ImageDamage::apply(std::uint32_t seed) {
+  begin(seed);
   const bool reseal = random(8) != 0;
   const std::uint32_t times = random(10) < 7 ? 1 : 2 + random(3);
   for (std::uint32_t i = 0; i < times; ++i) damage_once(reseal);
   return said_ + (reseal ? "" : " (checksums left)");
+}
+
+std::string ImageDamage::apply_to_superblock(std::uint32_t seed) {
+  begin(seed);
+  const Place place = places(Kind::superblock).front();
+  const std::uint32_t times = 1 + random(4) / 3;
+  for (std::uint32_t i = 0; i < times; ++i) damage_superblock(place);
+  seal(place);
+  return said_;
 }
 
 void ImageDamage::damage_once(bool reseal) {
@@ -62,6 +75,9 @@ void ImageDamage::damage_once(bool reseal) {
         break;
       case Kind::extents:
         damage_extents(place, place.at);
+        break;
+      case Kind::superblock:
+        damage_superblock(place);
         break;
       case Kind::attributes:
       case Kind::index:
@@ -108,6 +124,32 @@ void ImageDamage::damage_word(const Place& place, std::uint64_t from, std::size_
   const std::uint64_t changed = some_value(width, value);
   store(at, &changed, width);
   say(fmt::format("byte {}: {:#x} to {:#x} ({} bytes)", at - place.at, value, changed, width));
+}
+
+// Where its fields are; between these lie texts, identities and zeros.
+void ImageDamage::damage_superblock(const Place& place) {
+  struct Range {
+    std::size_t from;
+    std::size_t to;
+  };
+  constexpr std::size_t kFeatures = offsetof(ext2_super_block, s_feature_compat);
+  constexpr Range kRanges[] = {
+      {0, offsetof(ext2_super_block, s_uuid)},
+      {offsetof(ext2_super_block, s_prealloc_blocks), offsetof(ext2_super_block, s_journal_uuid)},
+      {offsetof(ext2_super_block, s_journal_inum), offsetof(ext2_super_block, s_snapshot_inum)},
+      {offsetof(ext2_super_block, s_usr_quota_inum), offsetof(ext2_super_block, s_encrypt_algos)},
+      {offsetof(ext2_super_block, s_lpf_ino), offsetof(ext2_super_block, s_reserved)},
+      {0, sizeof(ext2_super_block)},
+  };
+  const std::uint32_t chosen = random(8);
+  if (chosen < std::size(kRanges))
+    return damage_word(place, place.at + kRanges[chosen].from, kRanges[chosen].to - kRanges[chosen].from);
+  const std::uint32_t set = random(3);
+  const std::uint64_t at = place.at + kFeatures + set * sizeof(std::uint32_t);
+  const auto old = load<std::uint32_t>(at);
+  const std::uint32_t changed = old ^ std::uint32_t{1} << random(24);
+  store(at, &changed, sizeof changed);
+  say(fmt::format("features {}: {:#x} to {:#x}", set, old, changed));
 }
 
 void ImageDamage::damage_bits(const Place& place) {

@@ -16,11 +16,15 @@ class ImageDamage : private ImagePlaces {
 
   // Takes the damage of before back, and does the one that the seed means. Says what was done.
   std::string apply(std::uint32_t seed);
+  // The same, of the superblock alone.
+  std::string apply_to_superblock(std::uint32_t seed);
 
  private:
+  void begin(std::uint32_t seed);
   void damage_once(bool reseal);
   void damage_word(const Place& place, std::uint64_t from, std::size_t bytes);
   void damage_record(const Place& place);
+  void damage_superblock(const Place& place);
   void damage_bits(const Place& place);
   void damage_inode(const Place& place);
   void damage_extents(const Place& place, std::uint64_t header);

@@ -14,6 +14,7 @@
 #include "ext4/checksum.h"
 #include "ext4/dir_block.h"
 #include "ext4/extent_node.h"
+#include "ext4/hash_tree_node.h"
 
 namespace holdfast::test {
 
@@ -151,6 +152,28 @@ void ImagePlaces::find_block(std::uint32_t number, std::uint64_t index, std::uin
   } else if ((super_.s_feature_compat & EXT4_FEATURE_COMPAT_ORPHAN_FILE) != 0 && number == super_.s_orphan_file_inum) {
     add(Kind::orphans, at, kBlockBytes, number, seed);
   }
+}
+
+unsigned ImagePlaces::extent_levels() const {
+  unsigned levels = 0;
+  for (const std::uint32_t number : inodes_) {
+    const auto inode = load<ext2_inode>(inode_at(number));
+    const bool mapped = (inode.i_flags & EXT4_EXTENTS_FL) != 0;
+    ext4::ExtentHeader header;
+    std::memcpy(&header, inode.i_block, sizeof header);
+    if (mapped) levels = std::max<unsigned>(levels, header.depth);
+  }
+  return levels;
+}
+
+unsigned ImagePlaces::index_levels() const {
+  unsigned levels = 0;
+  for (const Place& place : places(Kind::index)) {
+    const auto first = load<ext4::RecordHeader>(place.at);
+    if (first.inode == 0) continue;  // a node
+    levels = std::max<unsigned>(levels, 1U + load<ext4::RootInfo>(place.at + ext4::kRootInfoAt).levels);
+  }
+  return levels;
 }
 
 void ImagePlaces::settle() {

@@ -25,6 +25,10 @@ class ImagePlaces {
   // Times and generations become the same in every run, for good: a seed then means the same damage everywhere.
   void settle();
 
+  // Levels below the root of the deepest tree of extents, and blocks' levels below the root of the deepest index.
+  unsigned extent_levels() const;
+  unsigned index_levels() const;
+
  protected:
   enum class Kind : std::uint8_t {
     superblock,

@@ -14,15 +14,25 @@ constexpr int kKilled = 137;    // by timeout(1), or because it had its part of 
 // Of an image of these sizes. Over a table of inodes in the wrong place it goes on for half a minute.
 constexpr int kE2fsckProcessorSeconds = 8;
 
-// Questions before the first pass are about superblock and descriptors. The exit status forgets their answers.
+unsigned count(const std::string& text, const char* words) {
+  unsigned found = 0;
+  for (std::size_t at = text.find(words); at != std::string::npos; at = text.find(words, at + 1)) ++found;
+  return found;
+}
+
+// Questions before the first pass are about superblock and descriptors. The exit status forgets their answers. One of
+// them is about the clock, which may be wrong here as well as where the image was written.
 bool asks_before_passes(const std::string& said) {
   const std::string before = said.substr(0, said.find("Pass 1"));
-  return before.find("? no") != std::string::npos || before.find("trying backup") != std::string::npos;
+  return count(before, "? no") > count(before, "is in the future.\nFix? no") || count(before, "trying backup") != 0;
 }
 
 // Damage that e2fsck -n overlooks, and that we do not read over: said in one of these words.
 constexpr const char* kOverlooked[] = {
     ": depth is ",  // of a node of an extent tree that says another one than its place
+    // Of a tree that is empty: it asks, and forgets.
+    " levels deep",
+    ": extent root: magic is 0xf30a, depth ",
     // It marks tables of groups that have no bitmap yet in those of others, before it looks at them.
     "its block bitmap calls metadata free",
     // It looks at the list of orphans only when it may write, and then it complains as we do.
@@ -41,6 +51,13 @@ bool overlooked(const Said& ours) {
     ++known;
   }
   return known > 0;
+}
+
+// Whether check names what it does not know; there is no damage in that.
+bool refused_by_name(const Said& ours) {
+  constexpr const char* kNames[] = {"feature", "quotas or snapshots", "on another device", "operating system"};
+  return ours.code == 8 && std::any_of(std::begin(kNames), std::end(kNames),
+                                       [&ours](const char* name) { return ours.err.find(name) != std::string::npos; });
 }
 
 }  // namespace
@@ -69,7 +86,7 @@ Judge::Outcome Judge::compare(const Said& ours, int theirs, const std::string& s
   if (we_find && they_find) return Outcome::both_find;
   if (they_find) return Outcome::e2fsck_alone;
   if (!we_find) return Outcome::both_clean;
-  if (ours.code == 8) return Outcome::refused;
+  if (refused_by_name(ours)) return Outcome::refused;
   return overlooked(ours) ? Outcome::overlooked : Outcome::check_alone;
 }
 
