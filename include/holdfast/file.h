@@ -158,8 +158,13 @@ class File {
   Result<Window> map(std::uint64_t offset, std::uint64_t length, const MapOptions& options = {});
 
   // --- durability: fsync(2), fdatasync(2) ---
+  // What was written to the file before the call, by write, through windows, and by holders of pins, is durable after
+  // it on carriers that keep anything; elsewhere the metadata is committed, so that a process that dies loses nothing.
+  // Block on the carrier. EIO: what was written is on its way, or lost; the pool takes no change any more. EINTR: a
+  // signal, on persistent memory; nothing is lost, call again. EINVAL: a range that no file has.
   Status sync();
-  Status sync_data();
+  Status sync_data();                                            // without times that nothing needs
+  Status sync_data(std::uint64_t offset, std::uint64_t length);  // of these bytes; others may be durable, too
 
   // --- attributes: fchmod(2), fchown(2), futimens(2), fgetxattr(2) and kin ---
   Status set_permissions(std::uint32_t permissions);

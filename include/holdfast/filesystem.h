@@ -39,6 +39,10 @@ enum class Open : std::uint32_t {
   exclusive = 8,   // O_EXCL: EEXIST
   truncate = 16,   // O_TRUNC, with the default policy (wait)
   no_follow = 32,  // O_NOFOLLOW: ELOOP on a symbolic link
+  // O_DSYNC: what write and append have stored is durable when they return, as after sync_data of the range. EIO then
+  // says that it is stored and may not be durable.
+  data_sync = 64,
+  sync = 128,  // O_SYNC: as data_sync, with the file's times
 };
 constexpr Open operator|(Open a, Open b) {
   return static_cast<Open>(static_cast<std::uint32_t>(a) | static_cast<std::uint32_t>(b));

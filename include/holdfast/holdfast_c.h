@@ -40,7 +40,9 @@ enum hf_open_flags {
   HF_OPEN_CREATE = 4,
   HF_OPEN_EXCLUSIVE = 8,
   HF_OPEN_TRUNCATE = 16,
-  HF_OPEN_NO_FOLLOW = 32
+  HF_OPEN_NO_FOLLOW = 32,
+  HF_OPEN_DATA_SYNC = 64, /* O_DSYNC */
+  HF_OPEN_SYNC = 128      /* O_SYNC */
 };
 enum hf_kind { HF_REGULAR, HF_DIRECTORY, HF_SYMLINK, HF_CHARACTER_DEVICE, HF_BLOCK_DEVICE, HF_FIFO, HF_SOCKET };
 enum hf_rename_mode { HF_RENAME_REPLACE = 0, HF_RENAME_NO_REPLACE = 1, HF_RENAME_EXCHANGE = 2 };
@@ -214,6 +216,7 @@ int hf_truncate(hf_file* file, uint64_t size, const hf_break_options* options);
 int hf_allocate(hf_file* file, uint64_t offset, uint64_t length, int keep_size);
 int hf_punch(hf_file* file, uint64_t offset, uint64_t length, const hf_break_options* options);
 int hf_sync_file(hf_file* file, int data_only);
+int hf_sync_data(hf_file* file, uint64_t offset, uint64_t length);
 /* In what units the file could be mapped as it lies now. */
 int hf_units_of_file(hf_file* file, hf_unit_report* out);
 

@@ -362,6 +362,9 @@ int hf_map(hf_file* file, uint64_t offset, uint64_t length, const hf_map_options
 }
 int hf_mapped_faults(const hf_mapped* mapped) { return static_cast<int>(mapped->window.faults()); }
 void* hf_mapped_address(const hf_mapped* mapped) { return mapped->window.data(); }
+int hf_sync_data(hf_file* file, uint64_t offset, uint64_t length) {
+  return status_of([&] { return file->file.sync_data(offset, length); });
+}
 int hf_mapped_sync(hf_mapped* mapped, uint64_t offset, uint64_t length) {
   return status_of([&] { return mapped->window.sync(offset, length); });
 }

@@ -70,12 +70,16 @@ Result<std::size_t> File::write(std::uint64_t offset, std::span<const std::byte>
 
 Result<std::size_t> File::write(std::uint64_t offset, std::span<const iovec> from) {
   HF_TRY(writable(*impl_));
-  return filesystem::write(*impl_->inode, offset, from);
+  HF_ASSIGN(const std::size_t done, filesystem::write(*impl_->inode, offset, from));
+  HF_TRY(filesystem::sync_written(*impl_, offset, done));
+  return done;
 }
 
 Result<std::uint64_t> File::append(std::span<const std::byte> from) {
   HF_TRY(writable(*impl_));
-  return filesystem::append(*impl_->inode, from);
+  HF_ASSIGN(const std::uint64_t offset, filesystem::append(*impl_->inode, from));
+  HF_TRY(filesystem::sync_written(*impl_, offset, from.size()));
+  return offset;
 }
 
 std::uint64_t File::size() const {
@@ -165,6 +169,14 @@ Status File::sync() {
 Status File::sync_data() {
   HF_TRY(impl_->core->usable());
   return filesystem::sync(*impl_->inode, true);
+}
+
+Status File::sync_data(std::uint64_t offset, std::uint64_t length) {
+  HF_TRY(impl_->core->usable());
+  if (offset > filesystem::kFileBytesMax || length > filesystem::kFileBytesMax - offset) {
+    return refused(*impl_, EINVAL, "the range reaches past the largest size of a file");
+  }
+  return filesystem::sync(*impl_->inode, true, pages_touched(offset, length));
 }
 
 Status File::set_permissions(std::uint32_t permissions) {

@@ -31,6 +31,11 @@ Result<InodeRef> find(Core& core, std::string_view path, Follow follow) {
   return filesystem::walk(core, api::own(path), follow == Follow::yes ? LastLink::follow : LastLink::keep);
 }
 
+filesystem::Durable durable_of(Open flags) {
+  if (has(flags, Open::sync)) return filesystem::Durable::all_at_once;
+  return has(flags, Open::data_sync) ? filesystem::Durable::data_at_once : filesystem::Durable::when_synced;
+}
+
 Status create_named(Core& core, const std::string& path, const filesystem::NewInode& what) {
   HF_TRY(core.writable());
   HF_ASSIGN(const filesystem::Parent parent, filesystem::walk_to_parent(core, path));
@@ -61,6 +66,7 @@ Result<File> Filesystem::open(std::string_view path, Open flags, std::uint32_t p
                                   .exclusive = has(flags, Open::exclusive),
                                   .truncate = has(flags, Open::truncate),
                                   .no_follow = has(flags, Open::no_follow),
+                                  .durable = durable_of(flags),
                                   .permissions = permissions};
   HF_ASSIGN(std::shared_ptr<filesystem::OpenFile> file, filesystem::open(core_, api::own(path), mode));
   return File(std::move(file));

@@ -112,10 +112,18 @@ class Core {
   std::optional<Error> failure_ HF_GUARDED_BY(failure_lock_);
 };
 
+// When what is written through an open file is durable.
+enum class Durable : std::uint8_t {
+  when_synced,
+  data_at_once,  // O_DSYNC of open(2): before the write returns, with what finds the bytes
+  all_at_once,   // O_SYNC: times, too
+};
+
 // An open file: a counted inode and what it may do with it. The File of the public interface shares one.
 class OpenFile final : public window::Owner {
  public:
-  OpenFile(std::shared_ptr<Core> core_in, InodeRef inode_in, bool may_read_in, bool may_write_in);
+  OpenFile(std::shared_ptr<Core> core_in, InodeRef inode_in, bool may_read_in, bool may_write_in,
+           Durable durable_in = Durable::when_synced);
   // The last one of an inode records what was written and drops blocks ahead. Bounded.
   ~OpenFile();
 
@@ -132,6 +140,7 @@ class OpenFile final : public window::Owner {
   const InodeRef inode;
   const bool may_read;
   const bool may_write;
+  const Durable durable;
 };
 
 }  // namespace holdfast::filesystem

@@ -12,8 +12,6 @@
 namespace holdfast::filesystem {
 namespace {
 
-constexpr PageRange kWholeFile{PageIndex(0), kEndOfFile};
-
 Status write_back(Inode& inode, PageRange range) {
   device::Device& device = inode.core.device();
   return inode.mapping.write_back(
@@ -43,9 +41,11 @@ void note_unmarked_stores(Inode& inode) {
   inode.unmarked_stores = true;
 }
 
-Status flush_written(Inode& inode) {
+Status flush_written(Inode& inode, PageRange range) {
   std::vector<Extent> extents;
-  const PageRange inside{PageIndex(0), page_after(inode.size.load(std::memory_order_acquire))};
+  const PageRange file{PageIndex(0), page_after(inode.size.load(std::memory_order_acquire))};
+  const PageRange inside = clip(range, file);
+  if (inside.empty()) return {};
   HF_TRY(inode.core.format().extents(inode.number, inside, extents));
   for (const Extent& extent : extents) {
     if (!extent.unwritten) HF_TRY(inode.core.device().flush(extent.pfn.bytes(), extent.count.bytes()));
@@ -59,20 +59,22 @@ Status flush_marked(Inode& inode, PageRange range) {
   return inode.core.device().fence();
 }
 
-Status flush_stores(Inode& inode) {
+Status flush_stores(Inode& inode, PageRange range) {
   bool all = false;
   {
     const MutexLock lock(inode.lock);
     all = inode.unmarked_stores;
-    inode.unmarked_stores = inode.windows != nullptr && inode.windows->all().stores_unseen();
+    if (range == kWholeFile) {
+      inode.unmarked_stores = inode.windows != nullptr && inode.windows->all().stores_unseen();
+    }
   }
   if (all) {
-    if (Status flushed = flush_written(inode); !flushed) {
+    if (Status flushed = flush_written(inode, range); !flushed) {
       note_unmarked_stores(inode);
       return flushed;
     }
   }
-  return write_back(inode, kWholeFile);
+  return write_back(inode, range);
 }
 
 Status flush_beside(Inode& inode, PageRange broken, PageRange leaving) {

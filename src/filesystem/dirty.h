@@ -28,10 +28,10 @@ void note_unmarked_stores(Inode& inode) HF_EXCLUDES(inode.lock);
 
 // What is marked in the range is durable. Blocks for as long as its lines take. EIO, EINTR: it stays marked.
 Status flush_marked(Inode& inode, PageRange range);
-// All that may have been stored to the file before is flushed; the fence is the caller's. As flush_marked.
-Status flush_stores(Inode& inode) HF_EXCLUDES(inode.lock);
-// All blocks that hold data, by what the format knows.
-Status flush_written(Inode& inode);
+// All that may have been stored to the range before is flushed; the fence is the caller's. As flush_marked.
+Status flush_stores(Inode& inode, PageRange range) HF_EXCLUDES(inode.lock);
+// All blocks of the range that hold data, by what the format knows.
+Status flush_written(Inode& inode, PageRange range);
 
 // The entries of a broken range are about to go, and units that reach out of it whole; what of them does not leave the
 // file is flushed before, where it is marked. The range is zapped, and its gate is closed.

@@ -37,6 +37,7 @@ class InodeWindows;
 
 // Pages of a file are numbered with 32 bits, and the last number is not used.
 inline constexpr std::uint64_t kFileBytesMax = ((std::uint64_t{1} << 32) - 1) * kPageBytes;
+inline constexpr PageRange kWholeFile{PageIndex(0), kEndOfFile};
 
 class Inode {
  public:

@@ -63,7 +63,7 @@ Result<std::shared_ptr<OpenFile>> open(const std::shared_ptr<Core>& core, std::s
   }
   inode.set_path_hint(path);
   if (mode.truncate && !opened.created) HF_TRY(truncate(inode, 0, OnPinned::wait, Deadline::never()));
-  return std::make_shared<OpenFile>(core, std::move(opened.inode), mode.read, mode.write);
+  return std::make_shared<OpenFile>(core, std::move(opened.inode), mode.read, mode.write, mode.durable);
 }
 
 Result<std::shared_ptr<OpenFile>> open_unnamed(const std::shared_ptr<Core>& core, std::uint32_t permissions) {

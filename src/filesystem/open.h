@@ -16,6 +16,7 @@ struct OpenMode {
   bool exclusive = false;
   bool truncate = false;
   bool no_follow = false;
+  Durable durable = Durable::when_synced;
   std::uint32_t permissions = 0644;
 };
 

@@ -6,12 +6,14 @@
 
 namespace holdfast::filesystem {
 
-OpenFile::OpenFile(std::shared_ptr<Core> core_in, InodeRef inode_in, bool may_read_in, bool may_write_in)
+OpenFile::OpenFile(std::shared_ptr<Core> core_in, InodeRef inode_in, bool may_read_in, bool may_write_in,
+                   Durable durable_in)
     : Owner(core_in.get()),
       core(std::move(core_in)),
       inode(std::move(inode_in)),
       may_read(may_read_in),
-      may_write(may_write_in) {
+      may_write(may_write_in),
+      durable(durable_in) {
   inode->open_files.fetch_add(1, std::memory_order_relaxed);
   core->open_files().fetch_add(1, std::memory_order_relaxed);
 }

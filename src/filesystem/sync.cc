@@ -12,9 +12,9 @@ namespace {
 // The blocks that hold data, by what the format knows: the cache may have forgotten a block that was written over in
 // place, by this object of the inode, by one before, or by a process that died. Blocks that the format calls unwritten
 // and that are not any more are flushed when they are recorded. On persistent memory: what is marked.
-Status flush_bytes(Inode& inode) {
-  if (inode.core.stores_are_durable()) return flush_stores(inode);
-  return keeps_bytes(inode.core.device()) ? flush_written(inode) : Status();
+Status flush_bytes(Inode& inode, PageRange range) {
+  if (inode.core.stores_are_durable()) return flush_stores(inode, range);
+  return keeps_bytes(inode.core.device()) ? flush_written(inode, range) : Status();
 }
 
 // The commit waits for what was flushed, together with its own blocks; where it had nothing to do this does. A device
@@ -29,11 +29,11 @@ Status commit_and_fence(Core& core) {
 
 }  // namespace
 
-Status sync(Inode& inode, bool data_only) {
+Status sync(Inode& inode, bool data_only, PageRange range) {
   Core& core = inode.core;
   HF_TRY(core.usable());
   if (core.read_only()) return {};
-  HF_TRY(flush_bytes(inode));
+  HF_TRY(flush_bytes(inode, range));
   HF_MARK("sync.flushed");
   {
     const MutexLock lock(inode.lock);
@@ -42,6 +42,13 @@ Status sync(Inode& inode, bool data_only) {
     if (!data_only || !times_only) HF_TRY(record_locked(inode));
   }
   return commit_and_fence(core);
+}
+
+Status sync_written(const OpenFile& file, std::uint64_t offset, std::uint64_t length) {
+  if (file.durable == Durable::when_synced) [[likely]] {
+    return {};
+  }
+  return sync(*file.inode, file.durable == Durable::data_at_once, pages_touched(offset, length));
 }
 
 Status write_back(Core& core) {
@@ -57,7 +64,7 @@ Status write_back(Core& core) {
   }
   Status status;
   core.inodes().for_each([&status, marks](Inode& inode) {
-    Status recorded = marks ? flush_stores(inode) : Status();
+    Status recorded = marks ? flush_stores(inode, kWholeFile) : Status();
     if (recorded) recorded = record(inode);
     if (!recorded && status) status = std::move(recorded);
   });

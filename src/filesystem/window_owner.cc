@@ -31,8 +31,7 @@ std::uint64_t OpenFile::shown_end() const {
   return end_of_page(*inode, inode->size.load(std::memory_order_acquire));
 }
 
-// Devices that hold pins never say when they write: the whole file.
-Status OpenFile::sync(PageRange /*range*/) { return filesystem::sync(*inode, true); }
+Status OpenFile::sync(PageRange range) { return filesystem::sync(*inode, true, range); }
 
 Result<std::size_t> OpenFile::load(std::uint64_t offset, std::span<std::byte> to) {
   const iovec piece{to.data(), to.size()};

@@ -58,6 +58,8 @@ static void file_life(hf_filesystem* filesystem) {
   EXPECT(hf_read_symlink(filesystem, "/d/link", text, 5) == ERANGE);
   EXPECT(hf_list(filesystem, "/d", count_names, &names) == 0 && names == 2);
   EXPECT(hf_sync_file(file, 1) == 0);
+  EXPECT(hf_sync_data(file, 0, 4096) == 0);
+  EXPECT(hf_sync_data(file, UINT64_MAX, 1) == EINVAL);
   hf_close(file);
 }
 
