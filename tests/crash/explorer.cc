@@ -36,8 +36,8 @@ TEST_P(Crash, WhateverIsLeftIsRecovered) {
   options.first = static_cast<unsigned>(from_environment("HOLDFAST_FIRST", 0));
   options.programs = static_cast<unsigned>(from_environment("HOLDFAST_PROGRAMS", 1'000'000));
   options.steps = static_cast<unsigned>(from_environment("HOLDFAST_STEPS", 40));
-  options.mixes = {CrashMix::everything, CrashMix::churn, CrashMix::everything,
-                   CrashMix::updates,    CrashMix::names, CrashMix::memory};
+  options.mixes = {CrashMix::everything, CrashMix::churn,  CrashMix::everything, CrashMix::updates,
+                   CrashMix::names,      CrashMix::memory, CrashMix::losses};
   options.pools.push_back(CrashPool::clusters);
   options.choices = {.most = 12, .exhaustive_units = 3, .torn = medium.torn};
   options.until =

@@ -63,6 +63,16 @@ TEST(Crash, ClustersAreRecovered) {
   explore({.medium = sim::Medium::pages, .pools = {CrashPool::clusters}, .steps = 30, .choices = kFew}, 1);
 }
 
+TEST(Crash, LostMemoryIsRecovered) {
+  explore({.medium = sim::Medium::lines,
+           .pools = {CrashPool::ours, CrashPool::groups},
+           .mixes = {CrashMix::losses},
+           .programs = 2,
+           .steps = 24,
+           .choices = kFew},
+          1);
+}
+
 // Through windows and pins, some of it flushed by the program itself, with no sync at all.
 TEST(Crash, StoresOfProgramsAreThere) {
   explore({.medium = sim::Medium::lines,

@@ -39,6 +39,7 @@ enum class CrashMix : std::uint8_t {
   updates,  // bytes written over in place and synced, with nothing to commit
   names,    // symbolic links, and attributes that lie in the inode and in blocks of their own
   memory,   // stores through windows and pins
+  losses,   // memory that is lost, free and of files, which punch it at once
 };
 
 class CrashActor {
@@ -114,6 +115,7 @@ class CrashActor {
   std::string punch(std::uint32_t number, File& file);
   std::string allocate(std::uint32_t number, File& file);
   std::string update(std::uint32_t number, File& file);
+  std::string lose(std::uint32_t number, File& file);
   std::string sync_file(std::uint32_t number, File& file, bool data);
   std::string sync_all();
   void fill_buffer(std::uint32_t number, Words words, std::uint32_t generation);

@@ -5,7 +5,10 @@
 #include <cerrno>
 #include <cstddef>
 #include <span>
+#include <vector>
 
+#include "base/units.h"
+#include "filesystem/core.h"
 #include "support/crash_actor.h"
 
 namespace holdfast::test {
@@ -47,6 +50,7 @@ std::string CrashActor::on_file() {
   File& file = open_.at(number);
   if (mix_ == CrashMix::churn && one_in(2)) return churn(number, file);
   if (mix_ == CrashMix::updates && one_in(2)) return update(number, file);
+  if (mix_ == CrashMix::losses && one_in(3)) return lose(number, file);
   switch (below(20)) {
     case 0:
     case 1:
@@ -180,6 +184,35 @@ std::string CrashActor::punch(std::uint32_t number, File& file) {
   });
   if (done) detach(number, words.from / kPageWords, (words.to + kPageWords - 1) / kPageWords);
   return ended("punch", done, {ENOSPC, EBUSY});
+}
+
+// A few free pages, and a cluster of the file that nobody holds, which it gives up. In between the power may fail: the
+// memory that is recovered is as good as any.
+std::string CrashActor::lose(std::uint32_t number, File& file) {
+  const std::uint64_t pages = fs_->space().total / kPageBytes;
+  for (int i = 0; i < 3; ++i) {
+    const Pfn page(below(pages));
+    const Result<bool> free = fs_->core().format().block_free(page);
+    if (!free || !*free) continue;
+    log_.add(fmt::format("lose page {}, which is free", page.raw()));
+    if (std::string wrong = ended("lose", fs_->poison(page.bytes(), kPageBytes), {}); !wrong.empty()) return wrong;
+  }
+  const bool held = std::any_of(held_.begin(), held_.end(), [number](const Held& one) { return one.number == number; });
+  const Result<std::vector<ExtentInfo>> extents = file.extents();
+  if (!extents) return ended("extents", extents.error(), {});
+  if (held || extents->empty()) return {};
+  const ExtentInfo& extent = (*extents)[below(extents->size())];
+  const std::uint64_t cluster = fs_->space().cluster;
+  const std::uint64_t offset = round_down(extent.offset + below(extent.length), cluster);
+  if (offset < extent.offset || offset >= file.size()) return {};
+  const std::uint64_t lost = extent.device_offset + (offset - extent.offset);
+  log_.add(fmt::format("lose page {}, of file {} at {}, and punch it", lost / kPageBytes, number, offset));
+  if (std::string wrong = ended("lose", fs_->poison(lost, kPageBytes), {}); !wrong.empty()) return wrong;
+  const Words words{offset / kWordBytes, (offset + cluster) / kWordBytes};
+  model_.change([&](CrashModel& model) { model.files[number].may_become(words.from, words.to, 0); });
+  const Status done = file.punch(offset, cluster, {.on_pinned = OnPinned::detach});
+  if (done) model_.change([&](CrashModel& model) { model.files[number].became(words.from, words.to, 0); });
+  return ended("punch", done, {});
 }
 
 std::string CrashActor::allocate(std::uint32_t number, File& file) {
