@@ -24,7 +24,8 @@ class Bytes {
   Result<std::uint64_t> copy() {
     HF_ASSIGN(const Node before, from_.look());
     if (before.size == 0) return copy_stream();
-    const bool sparse = before.allocated < before.size;
+    // A count of blocks is no proof: it may count what lies behind the end, and a damaged one anything.
+    const bool sparse = before.allocated < before.size || before.size > piece_.size();
     for (std::uint64_t offset = 0; offset < before.size;) {
       Range data{offset, before.size};
       if (sparse) {

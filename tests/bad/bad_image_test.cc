@@ -124,6 +124,11 @@ TEST_P(BadImage, Inodes) {
       in(large, 108, 0x7FFFFFFF, "size, high"),
       in(large, 108, 0xFFFFFFFF, "size, negative"),
       in(large, 28, 0xFFFFFFFF, "blocks"),
+      {"a hole that is counted as blocks",
+       [=](Ext4Image& image) {
+         image.set_u32(image.inode(small, 4), 0x20000000);
+         image.set_u32(image.inode(small, 28), 0xFFFFFFFF);
+       }},
       in(large, 32, 0, "no extents flag"),
       in(large, 32, 0xFFFFFFFF, "all flags"),
       in(small, 32, 0x10080000, "inline data"),
