@@ -107,7 +107,8 @@ class File {
   Result<Stat> stat() const;
   // ftruncate(2). Growing waits for nobody. Shrinking breaks the range that leaves, by the policy: ETIMEDOUT, EBUSY,
   // EDEADLK (every pin in the way is this thread's), EINTR: nothing has changed. ENOSPC: `detach` could not get the
-  // inode that keeps the blocks; nothing has changed. EINVAL, EFBIG, EBADF, EROFS.
+  // inode that keeps the blocks; nothing has changed. EIO: done, but bytes of a page that stays could not be zeroed, as
+  // its memory is lost or cannot be written; when growing, nothing has changed. EINVAL, EFBIG, EBADF, EROFS.
   Status truncate(std::uint64_t size, const BreakOptions& options = {});
   // fallocate(2), default and KEEP_SIZE: the range has blocks after, zeros where there were none. ENOSPC: none added.
   // EINTR (a signal, while a lease was recalled): the same. EINVAL, EFBIG, EBADF, EROFS.
@@ -116,7 +117,8 @@ class File {
   // their block.
   Status punch(std::uint64_t offset, std::uint64_t length, const BreakOptions& options = {});
   // FALLOC_FL_ZERO_RANGE (extends the size): the range reads as zeros after and has blocks. Policy as truncate; but
-  // what fails after the blocks came (ETIMEDOUT, EBUSY, EDEADLK, EINTR, ENOSPC) leaves them there.
+  // what fails after the blocks came (ETIMEDOUT, EBUSY, EDEADLK, EINTR, ENOSPC) leaves them there. EIO: a page of it
+  // could not be zeroed; the others are zeros.
   Status zero_range(std::uint64_t offset, std::uint64_t length, const BreakOptions& options = {});
   // truncate and punch without blocking: done(status) runs once on a worker thread; `event_fd`, where >= 0, gets 1
   // added before (eventfd(2)). Errors that are known at once are returned and done is not called.
@@ -136,7 +138,7 @@ class File {
   // Blocks only while another operation takes the range away (on_break), to the deadline.
   // EAGAIN (a break is waiting and on_break is fail, or a counter is full), EDEADLK (a break is waiting for a pin of
   // this very thread), ETIMEDOUT, ENXIO (read access to a hole, or past the end), ENOSPC, EBADF (write access on a
-  // file opened for reading), EINTR.
+  // file opened for reading), EINTR; EHWPOISON (memory of the range is lost, see Filesystem::poison), EIO.
   Result<Pin> pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options = {});
   // The same, but never waits and never allocates: EAGAIN when the range is not tracked yet.
   Result<Pin> try_pin(std::uint64_t offset, std::uint64_t length, const PinOptions& options = {});
@@ -144,7 +146,7 @@ class File {
   // A pin of all blocks of the range whose holder can be asked to let go: see lease.h. Holes stay holes, and are
   // covered: who fills them tells the holder. Blocks while another operation takes the range away (on_break), to the
   // deadline. ENXIO (empty, or past the end), EINVAL (not a regular file), EAGAIN, EDEADLK, ETIMEDOUT, ENOMEM, EIO,
-  // EBADF (write access on a file opened for reading), EINTR. Nothing is left behind.
+  // EBADF (write access on a file opened for reading), EINTR, EHWPOISON (as pin). Nothing is left behind.
   Result<Lease> lease(std::uint64_t offset, std::uint64_t length, const LeaseOptions& options = {});
 
   // --- windows: mmap(2) with MAP_SHARED ---
@@ -154,7 +156,7 @@ class File {
   // EBADF (not opened for reading, or for writing with write access), EACCES (not a regular file), EINVAL, EOVERFLOW,
   // EROFS, ENOMEM (address space, vm.max_map_count, or a thread), EMFILE, EOPNOTSUPP (a carrier of large pages on which
   // the file does not lie in whole ones; names the byte; options.synchronous, where it cannot be). With populate also
-  // ENOSPC, EIO. Nothing is left behind.
+  // ENOSPC, EIO, EHWPOISON. Nothing is left behind.
   Result<Window> map(std::uint64_t offset, std::uint64_t length, const MapOptions& options = {});
 
   // --- durability: fsync(2), fdatasync(2) ---

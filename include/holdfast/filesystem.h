@@ -101,11 +101,17 @@ struct RecoveryInfo {
   bool keeps_orphans = false;        // on its account, what it left unlinked stays as it is
 };
 
+enum class BadState : std::uint8_t {
+  in_use,    // a file's or the format's own: no list on the medium says that it is lost
+  withheld,  // free, not handed out, and not on the list: there was no space for it, or it waits for a commit
+  retired,   // on the medium's list of bad blocks (inode 1)
+};
+
 // Memory that is lost: see poison.
 struct BadRange {
   std::uint64_t offset = 0;  // bytes of the device
   std::uint64_t length = 0;
-  bool retired = false;  // on the medium's list of bad blocks (inode 1); else a file's, the format's own, or withheld
+  BadState state = BadState::in_use;
 };
 
 // What a verification found.
@@ -226,13 +232,17 @@ class Filesystem {
   // What the library meets itself, in a read or a write, it needs not be told; what a program meets in a window or
   // through a pin it tells (SIGBUS, si_code BUS_MCEERR_AR, less window()). The range is taken out to whole pages of the
   // carrier. From then on, and until the pool is closed:
-  //   - read and write of files fail there with EIO, a new pin with EHWPOISON; windows show a bus error (madvise(2),
-  //     MADV_HWPOISON). The rest of each file can be used as before. A pin that is held stays good.
+  //   - read and write of files fail there with EIO, what would have to zero a part of it (truncate, punch, zero_range)
+  //     does so after it has done the rest, and a new pin fails with EHWPOISON; windows show a bus error (madvise(2),
+  //     MADV_HWPOISON). The rest of each file can be used as before. A pin that is held stays good. While another
+  //     operation is taking the same pages away, pins of them can still be had, and for about a second after it.
   //   - blocks that are free, or become so, are not handed out, and go to the medium's list of bad blocks, as
-  //     badblocks(8) and `e2fsck -l` make it, with the next commit. Punch the page, or remove the file.
-  // Lost metadata, when it is next read, stops the pool with EIO. What no list on the medium has is forgotten at
-  // unmount. Waits for no pin, and for a break of the same pages no longer than it takes to look. EINVAL: not inside
-  // the device; EROFS, EIO: the free part could not be recorded. Thread-safe.
+  //     badblocks(8) and `e2fsck -l` make it: the free ones durably by this call, others with the sync after they
+  //     became free. Punch the page, or remove the file.
+  // Lost metadata is EIO to whoever reads it next. What no list on the medium has is forgotten at unmount. Waits for no
+  // pin; commits, and blocks as sync does. EINVAL: not inside the device; EROFS, EIO: the free part could not be
+  // recorded, and is not handed out by this mount; EAGAIN: pages are being taken away by another operation, and no
+  // thread could be started to look again. Thread-safe.
   Status poison(std::uint64_t offset, std::uint64_t length);
   // What is known to be lost, in order: the list on the medium, and what was met or told since the mount. EUCLEAN, EIO.
   Result<std::vector<BadRange>> poisoned() const;

@@ -83,8 +83,10 @@ typedef struct hf_space {
 typedef struct hf_bad_range {
   uint64_t offset; /* bytes of the device */
   uint64_t length;
-  int32_t retired; /* not 0: on the medium's list of bad blocks */
+  int32_t state; /* HF_BAD_IN_USE and so on */
 } hf_bad_range;
+
+enum { HF_BAD_IN_USE = 0, HF_BAD_WITHHELD = 1, HF_BAD_RETIRED = 2 };
 
 /* What the mount brought back, see RecoveryInfo. */
 typedef struct hf_recovery {

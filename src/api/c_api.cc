@@ -230,7 +230,7 @@ int hf_poisoned(hf_filesystem* filesystem, int (*visit)(void* context, const hf_
     const auto ranges = filesystem->filesystem.poisoned();
     if (!ranges) return holdfast::Status(ranges.error());
     for (const holdfast::BadRange& range : *ranges) {
-      const hf_bad_range told{range.offset, range.length, range.retired ? 1 : 0};
+      const hf_bad_range told{range.offset, range.length, static_cast<int32_t>(range.state)};
       if (visit(context, &told) != 0) break;
     }
     return holdfast::Status();

@@ -23,6 +23,18 @@ struct Owned {
   std::uint64_t file_offset = 0;
 };
 
+const char* to_string(BadState state) {
+  switch (state) {
+    case BadState::in_use:
+      return "in use";
+    case BadState::withheld:
+      return "withheld";
+    case BadState::retired:
+      return "retired";
+  }
+  return "";
+}
+
 Status add_of_file(Filesystem& fs, const std::string& path, const std::vector<BadRange>& ranges,
                    std::vector<Owned>& owned) {
   HF_ASSIGN(const File file, fs.open(path, Open::read | Open::no_follow));
@@ -31,7 +43,7 @@ Status add_of_file(Filesystem& fs, const std::string& path, const std::vector<Ba
     for (const BadRange& range : ranges) {
       const std::uint64_t begin = std::max(range.offset, extent.device_offset);
       const std::uint64_t end = std::min(range.offset + range.length, extent.device_offset + extent.length);
-      if (range.retired || begin >= end) continue;
+      if (range.state != BadState::in_use || begin >= end) continue;
       owned.push_back({begin, end - begin, path, extent.offset + (begin - extent.device_offset)});
     }
   }
@@ -76,7 +88,8 @@ class Badblocks final : public Command {
   int show(Filesystem& fs, const std::string& pool, Io& io) const {
     const Result<std::vector<BadRange>> ranges = fs.poisoned();
     if (!ranges) return outcome(io, Status(ranges.error()));
-    const bool in_use = std::any_of(ranges->begin(), ranges->end(), [](const BadRange& one) { return !one.retired; });
+    const bool in_use =
+        std::any_of(ranges->begin(), ranges->end(), [](const BadRange& one) { return one.state == BadState::in_use; });
     std::vector<Owned> owned;
     int code = kDone;
     if (in_use) {
@@ -99,7 +112,7 @@ class Badblocks final : public Command {
     if (ranges.empty()) return;
     io.out << fmt::format("{:>16} {:>16}  {}\n", "Offset", "Length", "State");
     for (const BadRange& range : ranges) {
-      io.out << fmt::format("{:>16} {:>16}  {}\n", range.offset, range.length, range.retired ? "retired" : "in use");
+      io.out << fmt::format("{:>16} {:>16}  {}\n", range.offset, range.length, to_string(range.state));
       for (const Owned& part : owned) {
         if (part.offset < range.offset || part.offset >= range.offset + range.length) continue;
         io.out << fmt::format("{:>16} {:>16}    {} at byte {}\n", part.offset, part.length, shown(io, part.path),
@@ -111,7 +124,7 @@ class Badblocks final : public Command {
   static Json as_json(const std::vector<BadRange>& ranges, const std::vector<Owned>& owned) {
     Json list = Json::array();
     for (const BadRange& range : ranges) {
-      Json json{{"offset", range.offset}, {"length", range.length}, {"retired", range.retired}};
+      Json json{{"offset", range.offset}, {"length", range.length}, {"state", to_string(range.state)}};
       json["files"] = Json::array();
       for (const Owned& part : owned) {
         if (part.offset < range.offset || part.offset >= range.offset + range.length) continue;

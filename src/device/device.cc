@@ -121,7 +121,9 @@ bool Device::lose(Pfn first, PageCount count) {
 bool Device::learn_of(const BusError& met) {
   const bool ours = met.address >= window_ && met.address < window_ + geometry_.size;
   if (!ours || !(met.memory_lost || HF_FAULT_POINT("device.memory_lost"))) return false;
-  return lose(Pfn(static_cast<std::uint64_t>(met.address - window_) / kPageBytes), PageCount(1));
+  const bool news = lose(Pfn(static_cast<std::uint64_t>(met.address - window_) / kPageBytes), PageCount(1));
+  if (news && on_news_) on_news_();
+  return news;
 }
 
 bool Device::is_unit(Pfn first) const {

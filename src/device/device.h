@@ -137,8 +137,10 @@ class Device {
   // From now on the range is lost, out to whole pages of the carrier. False: all of it was known.
   bool lose(Pfn first, PageCount count);
   // The same of the page where the copy of this thread that failed last met a machine check, if it lies in the window;
-  // false for any other bus error.
+  // false for any other bus error. News is told to the listener, which is set before others use the device, and may be
+  // called with locks.
   bool learn_of(const BusError& met);
+  void listen(std::function<void()> on_news) { on_news_ = std::move(on_news); }
 
   // Starts making stores of the range durable; fence() waits for all that was started before by this thread.
   // Volatile carriers: orders only. EIO: a page could not be written; its contents are unknown, and every later fence
@@ -159,6 +161,7 @@ class Device {
   DescriptorIdentity identity_;
   bool read_only_ = false;
   PoisonList poison_;
+  std::function<void()> on_news_;
   std::unique_ptr<Parts> parts_;
 };
 

@@ -100,8 +100,11 @@ Status Allocator::each_free_run(const std::function<Status(BlockRun)>& visit) {
 }
 
 Status Allocator::withhold(BlockRun run) {
-  return for_groups(run, [this](GroupNumber group, BitRun clusters) -> Status {
-    HF_TRY(load_group(group));
+  Status status;
+  Status done = for_groups(run, [this, &status](GroupNumber group, BitRun clusters) -> Status {
+    Status loaded = load_group(group);
+    if (!loaded && status) status = std::move(loaded);
+    if (!spaces_[group].loaded) return {};
     HF_ASSIGN(const BlockRef bits, bitmap(group));
     const std::uint32_t end = clusters.first + clusters.count;
     for (std::uint32_t first = view(bits, group).next_free(clusters.first, end); first < end;) {
@@ -114,6 +117,7 @@ Status Allocator::withhold(BlockRun run) {
     }
     return {};
   });
+  return done ? std::move(status) : std::move(done);
 }
 
 void Allocator::trust() {
@@ -134,7 +138,7 @@ void Allocator::trust() {
 }
 
 Status Allocator::take_lost(GroupNumber group, BitRun run, std::size_t clusters_max, std::vector<BlockNumber>& taken) {
-  HF_TRY(load_group(group));
+  if (!load_group(group)) return {};  // it hands out nothing
   HF_ASSIGN(const BlockRef bits, bitmap(group));
   const std::uint32_t end = run.first + run.count;
   for (std::uint32_t first = BitView(bits.data()).next_free(run.first, end); first < end && taken.size() < clusters_max;
@@ -163,8 +167,10 @@ Status Allocator::take_lost(std::uint32_t groups_max, std::size_t clusters_max, 
   std::uint32_t groups = 0;
   for (const device::PageRun& lost : device_.poison().all()) {
     if (groups == groups_max || taken.size() >= clusters_max) break;
-    if (lost.first.raw() >= geometry_.blocks) break;
-    const std::uint64_t count = std::min(lost.count.raw(), geometry_.blocks - lost.first.raw());
+    // The list names blocks in 32 bits: what lies beyond stays withheld.
+    const std::uint64_t end = std::min(geometry_.blocks, std::uint64_t{1} << 32);
+    if (lost.first.raw() >= end) break;
+    const std::uint64_t count = std::min(lost.count.raw(), end - lost.first.raw());
     Status done = for_groups({lost.first.raw(), count}, [&](GroupNumber group, BitRun run) -> Status {
       if (groups == groups_max || spaces_[group].has_pending) return {};
       const std::size_t before = taken.size();

@@ -16,33 +16,36 @@ constexpr InodeNumber kBadBlocks{EXT2_BAD_INO};
 constexpr std::uint64_t kNumbersPerBlock = kBlockBytes / sizeof(std::uint32_t);
 constexpr unsigned kLevels = 3;
 
-// Fills the empty places of the list, in order.
+// Appends to the list: behind its last number, whatever was taken out before it, so that few blocks change.
 class BadList {
  public:
-  BadList(Volume& volume, std::span<const BlockNumber> blocks) : volume_(volume), rest_(blocks) {}
+  BadList(Volume& volume, std::uint64_t end, std::span<const BlockNumber> blocks)
+      : volume_(volume), end_(end), rest_(blocks) {}
 
-  bool done() const { return rest_.empty(); }
   std::size_t left() const { return rest_.size(); }
 
-  Status fill_inode(std::span<std::uint32_t> numbers) {
-    for (std::uint32_t& number : numbers.first(EXT2_NDIR_BLOCKS)) {
-      if (number == 0 && !done()) number = next();
-    }
-    for (unsigned level = 1; level <= kLevels && !done(); ++level) {
-      HF_TRY(fill_below(numbers[EXT2_IND_BLOCK + level - 1], level));
+  Status append(std::span<std::uint32_t> inode_numbers) {
+    std::uint64_t at = 0;
+    for (; at < EXT2_NDIR_BLOCKS; ++at) take_place(at, inode_numbers[at]);
+    std::uint64_t span = kNumbersPerBlock;
+    for (unsigned level = 1; level <= kLevels; ++level) {
+      HF_TRY(append_below(inode_numbers[EXT2_IND_BLOCK + level - 1], at, span, level));
+      at += span;
+      span *= kNumbersPerBlock;
     }
     return {};
   }
 
  private:
-  std::uint32_t next() {
-    const auto number = static_cast<std::uint32_t>(rest_.front());
+  void take_place(std::uint64_t at, std::uint32_t& number) {
+    if (at < end_ || rest_.empty()) return;
+    number = static_cast<std::uint32_t>(rest_.front());
     rest_ = rest_.subspan(1);
-    return number;
   }
 
-  // Of a block of numbers, which is made where there is none.
-  Status fill_below(std::uint32_t& number, unsigned level) {
+  // A block of numbers, made where there is none, which stands for the places [at, at + span).
+  Status append_below(std::uint32_t& number, std::uint64_t at, std::uint64_t span, unsigned level) {
+    if (at + span <= end_ || rest_.empty()) return {};
     const bool fresh = number == 0;
     if (fresh) {
       HF_ASSIGN(const BlockNumber made, volume_.allocate_metadata(rest_.front()));
@@ -56,29 +59,36 @@ class BadList {
     HF_ASSIGN(BlockRef block,
               fresh ? volume_.cache().fresh(number, BlockKind::plain) : volume_.cache().read(number, BlockKind::plain));
     if (fresh) volume_.cache().modify(block);
-    for (std::size_t at = 0; at < kNumbersPerBlock && !done(); ++at) {
-      const std::uint32_t old = block.as<std::uint32_t>()[at];
+    const std::uint64_t each = span / kNumbersPerBlock;
+    for (std::size_t i = 0; i < kNumbersPerBlock && !rest_.empty(); ++i, at += each) {
+      const std::uint32_t old = block.as<std::uint32_t>()[i];
       std::uint32_t now = old;
       if (level > 1) {
-        HF_TRY(fill_below(now, level - 1));
-      } else if (old == 0) {
-        now = next();
+        HF_TRY(append_below(now, at, each, level - 1));
+      } else {
+        take_place(at, now);
       }
-      if (now != old) volume_.cache().modify_as<std::uint32_t>(block)[at] = now;
+      if (now != old) volume_.cache().modify_as<std::uint32_t>(block)[i] = now;
     }
     return {};
   }
 
   Volume& volume_;
+  const std::uint64_t end_;
   std::span<const BlockNumber> rest_;
 };
+
+Result<ExtentList> records_of_list(VolumeCore& volume, const RawInode& inode) {
+  ExtentList found;
+  HF_TRY(find_indirect(volume, kBadBlocks, inode, {0, std::numeric_limits<std::uint32_t>::max()}, found));
+  return found;
+}
 
 }  // namespace
 
 Status each_bad_run(VolumeCore& volume, const std::function<void(BlockRun)>& visit) {
   HF_ASSIGN(const RawInode* const inode, volume.inode_table().get(raw(kBadBlocks)));
-  ExtentList found;
-  HF_TRY(find_indirect(volume, kBadBlocks, *inode, {0, std::numeric_limits<std::uint32_t>::max()}, found));
+  HF_ASSIGN(const ExtentList found, records_of_list(volume, *inode));
   const std::uint64_t cluster = volume.blocks_per_cluster();
   for (const ExtentRecord& record : found) {
     if (cluster == 1) {
@@ -106,8 +116,9 @@ Status add_bad_blocks(VolumeCore& volume, const std::vector<BlockNumber>& blocks
   HF_ASSIGN(RawInode* const inode, volume.inode_table().get(raw(kBadBlocks)));
   ext2_inode_large& body = inode->body;
   if ((body.i_flags & EXT4_EXTENTS_FL) != 0) return damaged(volume, "inode 1: the list of bad blocks has extents");
-  BadList list(volume, blocks);
-  HF_TRY(list.fill_inode(body.i_block));
+  HF_ASSIGN(const ExtentList found, records_of_list(volume, *inode));
+  BadList list(volume, found.empty() ? 0 : found.back().end(), blocks);
+  HF_TRY(list.append(body.i_block));
   const std::uint64_t added = blocks.size() - list.left();
   const std::uint64_t size = (body.i_size | std::uint64_t{body.i_size_high} << 32) + added * kBlockBytes;
   const std::uint64_t sectors = body.i_blocks + added * volume.blocks_per_cluster() * (kBlockBytes / 512);
@@ -117,7 +128,7 @@ Status add_bad_blocks(VolumeCore& volume, const std::vector<BlockNumber>& blocks
   body.i_atime = body.i_mtime = static_cast<std::uint32_t>(file_time_now().seconds);
   if (body.i_ctime == 0) body.i_ctime = body.i_mtime;
   volume.inode_changed(kBadBlocks);
-  return list.done() ? Status() : Status(Error(EFBIG, volume.name(), "the list of bad blocks is full"));
+  return list.left() == 0 ? Status() : Status(Error(EFBIG, volume.name(), "the list of bad blocks is full"));
 }
 
 }  // namespace holdfast::ext4

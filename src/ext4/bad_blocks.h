@@ -22,8 +22,8 @@ Status each_bad_run(VolumeCore& volume, const std::function<void(BlockRun)>& vis
 // Blocks of numbers that so many more need at most.
 std::uint32_t bad_list_blocks(std::size_t more);
 
-// Adds first blocks of clusters, which are taken already. EFBIG: numbers are of 32 bits, and the list has three levels;
-// ENOSPC, EUCLEAN, EIO: the list has the first of them maybe, and the caller stops.
+// Appends first blocks of clusters, which are taken already, below 2^32. EFBIG: numbers are of 32 bits, and the list
+// has three levels; ENOSPC, EUCLEAN, EIO: the list has the first of them maybe, and the caller stops.
 Status add_bad_blocks(VolumeCore& volume, const std::vector<BlockNumber>& blocks);
 
 }  // namespace holdfast::ext4

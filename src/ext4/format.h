@@ -46,7 +46,7 @@ class Ext4Format final : public filesystem::Format {
   Status tend() override;
   filesystem::Recovery recovery() const override;
   Status trust_memory() override;
-  Status avoid(Pfn first, PageCount count) override;
+  Status avoid_lost() override;
   Status bad_blocks(const std::function<void(Pfn first, PageCount count)>& visit) override;
 
   Result<Attributes> read_inode(InodeNumber inode) override;
@@ -109,8 +109,9 @@ class Ext4Format final : public filesystem::Format {
   Status check_writable() const HF_REQUIRES(mutex_);
   // EUCLEAN for inodes that no name may lead to.
   Status check_named(InodeNumber inode) const;
-  // Records lost memory that is free, as far as there is space for the list.
-  Status retire_lost() HF_EXCLUDES(mutex_);
+  Status withhold_lost() HF_REQUIRES(mutex_);
+  // Records what is lost and withheld, as far as there is space for the list.
+  Status retire_and_commit() HF_EXCLUDES(mutex_);
   std::uint32_t next_generation() HF_REQUIRES(mutex_);
   void stop(OpenHandle& handle);
 

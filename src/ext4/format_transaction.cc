@@ -53,6 +53,8 @@ Status Ext4Format::drain_and_commit() {
   while (handles_ != 0) changed_.wait(mutex_);
   Status committed = volume_->commit();
   if (committed) commits_.fetch_add(1, std::memory_order_release);
+  // No handle is open, to which some of it may be promised.
+  static_cast<void>(withhold_lost());
   draining_ = false;
   changed_.notify_all();
   HF_TRACE1(commit, committed.has_value() ? 0 : committed.error().code());
@@ -133,7 +135,7 @@ Status Ext4Format::commit() {
     HF_CHECK(!closed_, "a commit after close");
     HF_TRY(drain_and_commit());
   }
-  return retire_lost();
+  return retire_and_commit();
 }
 
 void Ext4Format::stop(const Error& why) {
@@ -153,7 +155,7 @@ Status Ext4Format::tend() {
       committed = true;
     }
   }
-  if (committed) return retire_lost();
+  if (committed) return retire_and_commit();
   const TransactionRank rank(this);
   const MutexLock lock(mutex_);
   if (closed_ || volume_->failure() || volume_->anything_to_commit()) return {};
@@ -192,34 +194,61 @@ Status Ext4Format::mark_in_use(bool trusted) {
   return volume_->commit();
 }
 
-Status Ext4Format::avoid(Pfn first, PageCount count) {
-  {
-    const MutexLock lock(mutex_);
-    HF_CHECK(!closed_, "a change after close");
-    const std::uint64_t blocks = volume_->geometry().blocks;
-    if (read_only_ || first.raw() >= blocks) return {};
-    HF_TRY(volume_->allocator().withhold({first.raw(), std::min(count.raw(), blocks - first.raw())}));
+// A group that cannot be read hands out nothing; that of it is said when all others are done.
+Status Ext4Format::withhold_lost() {
+  if (!volume_->device().poison().any()) return {};
+  Status status;
+  const std::uint64_t blocks = volume_->geometry().blocks;
+  for (const device::PageRun& run : volume_->device().poison().all()) {
+    if (run.first.raw() >= blocks) break;
+    Status withheld =
+        volume_->allocator().withhold({run.first.raw(), std::min(run.count.raw(), blocks - run.first.raw())});
+    if (!withheld && status) status = std::move(withheld);
   }
-  return retire_lost();
+  return status;
+}
+
+Status Ext4Format::avoid_lost() {
+  Status withheld;
+  {
+    const TransactionRank rank(this);
+    const MutexLock lock(mutex_);
+    if (read_only_) return {};
+    HF_CHECK(!closed_, "a change after close");
+    HF_TRY(drain_and_commit());
+    withheld = withhold_lost();
+  }
+  HF_TRY(retire_and_commit());
+  return withheld;
 }
 
 // In a handle of its own, and not in the one that freed them: an operation that frees must succeed on a full pool, and
 // knows nothing of lists. Until then they are withheld.
-Status Ext4Format::retire_lost() {
+Status Ext4Format::retire_and_commit() {
   constexpr std::uint32_t kGroups = 8;
   constexpr std::size_t kClusters = 1024;
   if (!volume_->device().poison().any()) return {};
-  for (;;) {
+  bool retired = false;
+  for (;; retired = true) {
+    {
+      const MutexLock lock(mutex_);
+      if (volume_->allocator().withheld_clusters() == 0) break;
+    }
     auto handle =
         begin({.inodes = 1, .extents = kGroups, .extent_nodes = bad_list_blocks(kClusters), .takes_space = true});
-    if (!handle) return handle.error().code() == ENOSPC ? Status() : Status(std::move(handle).error());
+    if (!handle && handle.error().code() == ENOSPC) break;
+    if (!handle) return std::move(handle).error();
     std::vector<BlockNumber> taken;
     Changing lock(*this, **handle);
     HF_TRY(lock.ended(volume_->allocator().take_lost(kGroups, kClusters, taken)));
-    if (taken.empty()) return {};
+    if (taken.empty()) break;
     HF_TRY(lock.ended(add_bad_blocks(*volume_, taken)));
     (*handle)->done();
   }
+  if (!retired) return {};
+  const TransactionRank rank(this);
+  const MutexLock lock(mutex_);
+  return drain_and_commit();
 }
 
 Status Ext4Format::bad_blocks(const std::function<void(Pfn first, PageCount count)>& visit) {

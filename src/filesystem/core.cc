@@ -10,6 +10,7 @@
 #include "base/trace.h"
 #include "filesystem/commit_timer.h"
 #include "filesystem/evict.h"
+#include "filesystem/poison.h"
 #include "filesystem/quarantine.h"
 #include "filesystem/record.h"
 #include "filesystem/unit_maker.h"
@@ -53,6 +54,7 @@ struct CoreBuilder {
     if (core->format_->recovery().unclean) core->note_unmarked();
     core->quarantine_ = std::make_unique<Quarantine>(*core);
     core->worker_ = std::make_unique<Worker>(*core);
+    listen_for_losses(*core);
     core->units_ = std::make_unique<UnitMaker>(*core->device_, units);
     core->inodes_ = std::make_unique<InodeTable>(*core);
     return core.release();

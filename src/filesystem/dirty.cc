@@ -39,6 +39,7 @@ void note_unmarked_stores(Inode& inode) {
   if (!inode.core.stores_are_durable()) return;
   const MutexLock lock(inode.lock);
   inode.unmarked_stores = true;
+  ++inode.unmarked_noted;
 }
 
 Status flush_written(Inode& inode, PageRange range) {
@@ -61,18 +62,19 @@ Status flush_marked(Inode& inode, PageRange range) {
 
 Status flush_stores(Inode& inode, PageRange range) {
   bool all = false;
+  bool unseen = false;  // goes on being so
+  std::uint32_t noted = 0;
   {
     const MutexLock lock(inode.lock);
     all = inode.unmarked_stores;
-    if (range == kWholeFile) {
-      inode.unmarked_stores = inode.windows != nullptr && inode.windows->all().stores_unseen();
-    }
+    unseen = inode.windows != nullptr && inode.windows->all().stores_unseen();
+    noted = inode.unmarked_noted;
   }
   if (all) {
-    if (Status flushed = flush_written(inode, range); !flushed) {
-      note_unmarked_stores(inode);
-      return flushed;
-    }
+    HF_TRY(flush_written(inode, range));
+    const MutexLock lock(inode.lock);
+    // Not before: who syncs beside this one must not take them for flushed.
+    if (range == kWholeFile && noted == inode.unmarked_noted) inode.unmarked_stores = unseen;
   }
   return write_back(inode, range);
 }

@@ -156,10 +156,11 @@ class Format {
   // How often; zero: never.
   virtual Nanoseconds tend_interval() const { return Nanoseconds(0); }
   virtual Recovery recovery() const { return {}; }
-  // The memory of these pages is lost: what of it is free, or becomes so, is never handed out, and what can be recorded
-  // of that on the medium is, with this call, or a commit after it was freed. ENOSPC is no error: it is tried again.
-  // Blocks. EROFS, EIO.
-  virtual Status avoid(Pfn /*first*/, PageCount /*count*/) { return {}; }
+  // Some of the device's memory is lost (device/poison.h): what of it is free is never handed out, from now on, and
+  // what becomes free neither, from its commit on. What can be recorded of that on the medium is, durably, by this call
+  // and by each commit; where there is no space for the record it is tried again. Blocks as commit(). EROFS, EIO; EIO
+  // and EUCLEAN of a part of the medium that cannot be read, and hands out nothing.
+  virtual Status avoid_lost() { return {}; }
   // What is recorded as never to be handed out. As read_inode().
   virtual Status bad_blocks(const std::function<void(Pfn first, PageCount count)>& /*visit*/) { return {}; }
   // The caller knows that no transfer of a process that died with the volume open is under way: nothing is withheld or

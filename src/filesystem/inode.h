@@ -65,6 +65,7 @@ class Inode {
   bool attributes_unrecorded HF_GUARDED_BY(lock) = false;
   // Bytes may wait in caches of which no entry's mark tells (dirty.h).
   bool unmarked_stores HF_GUARDED_BY(lock) = false;
+  std::uint32_t unmarked_noted HF_GUARDED_BY(lock) = 0;  // how often that was said
   // Blocks from the end of the file to here were allocated ahead for appends (allocation.h). 0: none.
   PageIndex ahead_end HF_GUARDED_BY(lock);
   // A long append owns the end of the file until it is done; who else appends waits on the address.

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
+#include <utility>
 
 #include "base/mark.h"
 #include "device/copy.h"
@@ -22,16 +23,25 @@ using device::PageRun;
 
 constexpr Nanoseconds kRetryInterval = std::chrono::seconds(1);
 
-// The range has an entry, or gets one now by somebody who may not know of the loss. Holds before entries: see poison.h.
+// A page of the range has an entry that may be pinned through, now or once it is revived, or is about to get one from
+// somebody who may not know of the loss. A small entry that is ZAP stays so: nobody makes an entry of a lost page.
+// Holds before entries: see poison.h.
 bool may_have_entries(Inode& inode, PageRange range) {
-  return mapping::HoldTables::any(inode.mapping, range) || inode.mapping.first_tracking(range).has_value();
+  if (mapping::HoldTables::any(inode.mapping, round_out(range, kOrder2M.pages()))) return true;
+  for (PageIndex at = range.first; at < range.end; at += PageCount(1)) {
+    const mapping::Entry entry = inode.mapping.lookup(at);
+    if (entry.tracks() || (entry.has_page() && entry.order() > kOrder4K)) return true;
+  }
+  return false;
 }
 
 // Where the file has lost pages.
 Result<std::vector<PageRange>> lost_ranges(Inode& inode) HF_REQUIRES(inode.lock) {
   std::vector<PageRange> ranges;
   // Nothing is mapped or pinned that has no entry, but by a window that no fault brings its pages.
-  if (inode.windows == nullptr && !may_have_entries(inode, {PageIndex(0), kEndOfFile})) return ranges;
+  const bool touched = mapping::HoldTables::any(inode.mapping, kWholeFile) ||  // before entries: see poison.h
+                       inode.mapping.entry_pages() != PageCount(0);
+  if (inode.windows == nullptr && !touched) return ranges;
   std::vector<Extent> extents;
   HF_TRY(inode.core.format().extents(inode.number, {PageIndex(0), kEndOfFile}, extents));
   const device::PoisonList& poison = inode.core.device().poison();
@@ -56,12 +66,13 @@ Result<bool> take_entries(Inode& inode, PageRange range) {
   const MutexLock lock(inode.lock);
   std::optional<layout::Commit> commit = broken.commit();
   if (!commit) return false;
-  // Of a unit, the pages beside.
-  HF_TRY(flush_beside(inode, commit->range(), range));
-  commit->remove_entries();
-  Status tracked = track_pinned(inode, *commit, {});
+  Status done = flush_beside(inode, commit->range(), range);  // of a unit, the pages beside
+  if (done) {
+    commit->remove_entries();
+    done = track_pinned(inode, *commit, {});
+  }
   refresh_windows(inode, commit->range());
-  return tracked ? Result<bool>(true) : Result<bool>(std::move(tracked).error());
+  return done ? Result<bool>(true) : Result<bool>(std::move(done).error());
 }
 
 Result<bool> withdraw_from(Inode& inode) {
@@ -74,51 +85,55 @@ Result<bool> withdraw_from(Inode& inode) {
   }
   bool all = true;
   for (const PageRange& range : ranges) {
-    if (!may_have_entries(inode, round_out(range, kOrder2M.pages()))) continue;
+    if (!may_have_entries(inode, range)) continue;
     HF_ASSIGN(const bool taken, take_entries(inode, range));
     all = all && taken;
   }
   return all;
 }
 
-// Whether nothing is left to be done.
-bool withdraw_from_files(Core& core) {
+// What may succeed another time.
+bool passes(const Error& error) {
+  const int code = error.code();
+  return code == EINTR || code == ENOMEM || code == EAGAIN || code == ENODEV;
+}
+
+// Whether nothing is left to be done. Worker's turn: no inode ends, and the pool does not close meanwhile.
+bool withdraw_from_files(Core& core) HF_REQUIRES(core.worker().turn()) {
   bool all = true;
   core.inodes().for_each([&](Inode& inode) {
     const Result<bool> withdrawn = withdraw_from(inode);
-    if (!withdrawn) core.note_failure(withdrawn.error());
-    all = all && (!withdrawn || *withdrawn);
+    if (withdrawn) {
+      all = all && *withdrawn;
+    } else if (passes(withdrawn.error())) {
+      all = false;
+    } else {
+      core.note_failure(withdrawn.error());
+    }
   });
   return all;
 }
 
-Status avoid_all(Core& core) {
-  if (core.read_only()) return {};
-  Status avoided;
-  for (const PageRun& run : core.device().poison().all()) {
-    Status one = core.format().avoid(run.first, run.count);
-    if (!one && avoided) avoided = std::move(one);
-  }
-  return avoided;
-}
-
+// Looks a last time when all is done: an inode that was about to leave memory is passed over, and may have stayed.
 class Withdrawal final : public Pending {
  public:
-  explicit Withdrawal(Core& core) : core_(core) {}
+  explicit Withdrawal(Core& core, Deadline first) : core_(core), next_(first) {}
 
   Progress advance(Parker&) override {
     if (!next_.passed()) return Progress::waiting;
-    if (!core_.is_usable()) return Progress::done;
-    if (Status avoided = avoid_all(core_); !avoided) core_.note_failure(avoided.error());
-    if (withdraw_from_files(core_)) return Progress::done;
     next_ = Deadline::after(kRetryInterval);
-    return Progress::waiting;
+    const MutexLock turn(core_.worker().turn());
+    if (!core_.is_usable()) return Progress::waiting;  // an unmount, which may find somebody in its way
+    if (Status avoided = core_.format().avoid_lost(); !avoided) core_.note_failure(avoided.error());
+    const bool all = withdraw_from_files(core_);
+    return all && std::exchange(was_done_, all) ? Progress::done : Progress::waiting;
   }
   Deadline deadline() const override { return next_; }
 
  private:
   Core& core_;
-  Deadline next_ = Deadline::at(Nanoseconds(0));
+  Deadline next_;
+  bool was_done_ = false;
 };
 
 }  // namespace
@@ -130,11 +145,38 @@ Status lose(Core& core, std::uint64_t offset, std::uint64_t length) {
     return Error(EINVAL, core.name(), fmt::format("bytes {}+{} do not lie inside of {} bytes", offset, length, size));
   }
   const PageRange pages = pages_touched(offset, length);
-  core.device().lose(Pfn(pages.first.raw()), pages.count());
-  Status avoided = avoid_all(core);
-  if (!withdraw_from_files(core)) HF_TRY(core.worker().add(std::make_unique<Withdrawal>(core)));
-  return avoided;
+  Status avoided;
+  bool all = false;
+  {
+    const MutexLock turn(core.worker().turn());
+    HF_TRY(core.usable());
+    core.device().lose(Pfn(pages.first.raw()), pages.count());
+    avoided = core.format().avoid_lost();
+    all = withdraw_from_files(core);
+  }
+  HF_MARK("poison.told");
+  Status later = core.worker().add(std::make_unique<Withdrawal>(core, Deadline::after(kRetryInterval)));
+  if (!avoided) return avoided;
+  return all ? Status() : std::move(later);
 }
+
+namespace {
+
+// Of pages that are on no list, in runs of one state.
+Status add_unlisted(Core& core, PageRun run, std::vector<BadRange>& found) {
+  for (Pfn at = run.first; at < run.end(); at += PageCount(1)) {
+    HF_ASSIGN(const bool free, core.format().block_free(at));
+    const BadState state = free ? BadState::withheld : BadState::in_use;
+    if (at > run.first && found.back().state == state) {
+      found.back().length += kPageBytes;
+    } else {
+      found.push_back({at.bytes(), kPageBytes, state});
+    }
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<std::vector<BadRange>> bad_ranges(Core& core) {
   HF_TRY(core.usable());
@@ -142,27 +184,28 @@ Result<std::vector<BadRange>> bad_ranges(Core& core) {
   HF_TRY(core.format().bad_blocks([&list](Pfn first, PageCount count) { list.add({first, count}); }));
   const std::vector<PageRun> retired = list.all();
   std::vector<BadRange> found;
-  for (const PageRun& run : retired) found.push_back({run.first.bytes(), run.count.bytes(), true});
+  for (const PageRun& run : retired) found.push_back({run.first.bytes(), run.count.bytes(), BadState::retired});
   for (const PageRun& run : core.device().poison().all()) {
-    // The part of it that is not retired.
     Pfn at = run.first;
     for (const PageRun& known : retired) {
       if (known.end() <= at || run.end() <= known.first) continue;
-      if (at < known.first) found.push_back({at.bytes(), (known.first - at).bytes(), false});
+      if (at < known.first) HF_TRY(add_unlisted(core, {at, known.first - at}, found));
       at = std::max(at, known.end());
     }
-    if (at < run.end()) found.push_back({at.bytes(), (run.end() - at).bytes(), false});
+    if (at < run.end()) HF_TRY(add_unlisted(core, {at, run.end() - at}, found));
   }
   std::sort(found.begin(), found.end(), [](const BadRange& a, const BadRange& b) { return a.offset < b.offset; });
   return found;
 }
 
-bool learn_of_lost_memory(Core& core) noexcept {
-  if (!core.device().learn_of(device::last_bus_error())) return false;
-  // Without a thread for it the page is refused all the same.
-  static_cast<void>(core.worker().add(std::make_unique<Withdrawal>(core)));
-  return true;
+void listen_for_losses(Core& core) {
+  // Without a thread for it a lost page is refused all the same.
+  core.device().listen([&core] {
+    static_cast<void>(core.worker().add(std::make_unique<Withdrawal>(core, Deadline::at(Nanoseconds(0)))));
+  });
 }
+
+bool learn_of_lost_memory(Core& core) noexcept { return core.device().learn_of(device::last_bus_error()); }
 
 Error memory_lost(const Inode& inode, std::uint64_t offset, int code) {
   return Error(code, inode.path_hint(), fmt::format("the memory of byte {} is lost", offset),

@@ -161,6 +161,21 @@ void QuarantineMove::hand_over() {
   HF_MARK("quarantine.handed_over");
 }
 
+namespace {
+
+// An entry of its own for a page that is pinned. Of a lost one it is ZAP at once: a break finds the pin by it, and
+// nobody gets another (poison.h). Until then the break's mark refuses pins.
+Status track_again(Inode& inode, PageIndex index, Pfn pfn, bool lost) HF_REQUIRES(inode.lock) {
+  const PageRange page{index, index + PageCount(1)};
+  const auto inserted = inode.mapping.insert(index, pfn, kOrder4K, Deadline::never());
+  if (!inserted) return Error(inserted.error());
+  if (!lost) return mark_stores(inode, page, Deadline::never());
+  static_cast<void>(inode.mapping.zap(page));
+  return {};
+}
+
+}  // namespace
+
 Status track_pinned(Inode& inode, const layout::Commit& commit, PageRange left) {
   const PageRange whole = commit.range();
   // What stays lies within a unit in front of what left, and within one behind it.
@@ -168,23 +183,22 @@ Status track_pinned(Inode& inode, const layout::Commit& commit, PageRange left) 
       {whole.first, left.empty() ? whole.end : std::min(whole.end, left.first)},
       {left.empty() ? whole.end : std::max(whole.first, left.end), whole.end},
   };
+  Status status;
   for (const PageRange& part : parts) {
     const PageIndex end = part.end == kEndOfFile ? part.first : part.end;
     for (PageIndex at = part.first; at < end;) {
       HF_ASSIGN(const Found found, locate(inode, at));
       const PageIndex stop = std::min(at + found.count, end);
-      // A lost page gets none: its block is nobody's afterwards, and a pin of it must not be had.
-      const bool has_block = found.kind != Found::Kind::hole && found.kind != Found::Kind::lost;
+      const bool has_block = found.kind != Found::Kind::hole;
       for (PageCount page; has_block && at + page < stop; page += PageCount(1)) {
         if (inode.core.pages().idle(found.pfn + page)) continue;
-        const auto inserted = inode.mapping.insert(at + page, found.pfn + page, kOrder4K, Deadline::never());
-        if (!inserted) return Error(inserted.error());
-        HF_TRY(mark_stores(inode, {at + page, at + page + PageCount(1)}, Deadline::never()));
+        Status tracked = track_again(inode, at + page, found.pfn + page, found.kind == Found::Kind::lost);
+        if (!tracked && status) status = std::move(tracked);  // the others are pinned all the same
       }
       at = stop;
     }
   }
-  return {};
+  return status;
 }
 
 // The counts that keep a page of the run may be its own or those of a unit around it, whose entry is gone.

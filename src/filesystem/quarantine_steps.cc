@@ -213,6 +213,7 @@ Status QuarantineMove::copy_page(std::byte* to, Pfn from, PageIndex at) {
       outcome = device::zero(to + (begin - at.bytes()), end - begin);
   }
   if (outcome == device::CopyOutcome::done) return {};
+  learn_of_lost_memory(inode_.core);
   return Error(EIO, inode_.path_hint(), "device memory cannot be read");
 }
 

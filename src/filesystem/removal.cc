@@ -76,6 +76,7 @@ Status zero_device(const Inode& inode, Pfn pfn, std::uint64_t offset, std::uint6
 }
 
 Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) {
+  Status status;
   while (begin < end) {
     const PageIndex page = page_holding(begin);
     HF_ASSIGN(const Found found, locate(inode, page));
@@ -84,9 +85,10 @@ Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) {
       HF_TRY(zero_device(inode, found.pfn, begin - page.bytes(), stop - begin));
       HF_TRY(persist(inode.core.device(), found.pfn.bytes() + (begin - page.bytes()), stop - begin));
     }
+    if (found.kind == Found::Kind::lost && status) status = memory_lost(inode, begin, EIO);
     begin = stop;
   }
-  return {};
+  return status;
 }
 
 Status remove_in_steps(Inode& inode, PageRange range, Shrinking shrinking) {
@@ -136,10 +138,12 @@ Status zero_what_stays(Inode& inode, const Plan& plan, const std::vector<Extent>
   if (shown_unit(inode) > PageCount(1)) {
     for (const Extent& stays : past_the_end) HF_TRY(zero_device(inode, stays.pfn, 0, stays.count.bytes()));
   }
+  Status status;
   for (const ByteRange& edge : plan.edges) {
-    if (!edge.empty()) HF_TRY(zero_bytes(inode, edge.begin, edge.end));
+    Status zeroed = edge.empty() ? Status() : zero_bytes(inode, edge.begin, edge.end);
+    if (!zeroed && status) status = std::move(zeroed);
   }
-  return {};
+  return status;
 }
 
 // The blocks are out of the file, or some of them: its entries go.

@@ -51,7 +51,8 @@ Status remove_in_steps(Inode& inode, PageRange range, Shrinking shrinking = {}) 
 
 // Stores zeros over the memory from byte `offset` of the page on. EIO.
 Status zero_device(const Inode& inode, Pfn pfn, std::uint64_t offset, std::uint64_t length);
-// Stores zeros over the written bytes of [begin, end). Holes and unwritten blocks are zeros already. EIO.
+// Stores zeros over the written bytes of [begin, end). Holes and unwritten blocks are zeros already. EIO; of a page
+// that is lost, when all others are zeros.
 Status zero_bytes(Inode& inode, std::uint64_t begin, std::uint64_t end) HF_REQUIRES(inode.lock);
 
 }  // namespace holdfast::filesystem

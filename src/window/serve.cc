@@ -124,6 +124,7 @@ Status FileWindows::bring_memory(PageRange range) {
     if (place.kind != Place::Kind::block) continue;
     std::byte byte{};
     if (device::load(&byte, device_.at(place.pfn), 1) != device::CopyOutcome::done) {
+      device_.learn_of(device::last_bus_error());
       return Error(EIO, device_.name(), fmt::format("the memory of page {:#x} cannot be read", place.pfn.raw()));
     }
   }

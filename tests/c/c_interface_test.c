@@ -22,7 +22,7 @@ static int count_names(void* context, const char* name, uint32_t inode, int kind
 }
 
 static int sum_of_retired(void* context, const hf_bad_range* range) {
-  if (range->retired) *(uint64_t*)context += range->length;
+  if (range->state == HF_BAD_RETIRED) *(uint64_t*)context += range->length;
   return 0;
 }
 

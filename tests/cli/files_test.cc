@@ -273,7 +273,7 @@ TEST_F(FilesTest, Badblocks) {
   EXPECT_NE(said.err.find("lost memory is in use"), std::string::npos) << said.err;
   const json in_use = json::parse(said.out);
   ASSERT_EQ(in_use.size(), 2U);
-  EXPECT_EQ(in_use.at(0).at("retired"), false);
+  EXPECT_EQ(in_use.at(0).at("state"), "in use");
   EXPECT_EQ(in_use.at(0).at("files").at(0).at("path"), "/a");
   EXPECT_EQ(in_use.at(0).at("files").at(0).at("offset"), 4096);
   EXPECT_EQ(in_use.at(1).at("length"), 12288);

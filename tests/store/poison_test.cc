@@ -66,8 +66,9 @@ class Poison : public test::PoolTest {
   }
   std::uint64_t retired() {
     const std::vector<BadRange> ranges = fs().poisoned().value();
-    return std::accumulate(ranges.begin(), ranges.end(), std::uint64_t{0},
-                           [](std::uint64_t sum, const BadRange& one) { return sum + (one.retired ? one.length : 0); });
+    return std::accumulate(ranges.begin(), ranges.end(), std::uint64_t{0}, [](std::uint64_t sum, const BadRange& one) {
+      return sum + (one.state == BadState::retired ? one.length : 0);
+    });
   }
   // Files until nothing is left. Whether one of them has a byte of the range.
   bool anybody_gets(std::uint64_t offset, std::uint64_t length) {
@@ -89,6 +90,12 @@ class Poison : public test::PoolTest {
     }
     ADD_FAILURE() << "the pool does not fill";
     return got;
+  }
+  // Every touch of the page is a bus error from now on, as after a machine check.
+  void take_memory_away(std::uint64_t page) {
+    const int empty = memfd_create("empty", MFD_CLOEXEC);
+    EXPECT_NE(mmap(fs().window() + page, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, empty, 0), MAP_FAILED);
+    ::close(empty);
   }
   void remove_fill() {
     for (int i = 0; fs().unlink(fmt::format("/fill-{}", i)); ++i) {
@@ -129,7 +136,7 @@ TEST_F(Poison, ReadsAndWritesFailThereAndNowhereElse) {
   ASSERT_EQ(ranges.size(), 1U);
   EXPECT_EQ(ranges[0].offset, device_offset(file, 5 * kPage));
   EXPECT_EQ(ranges[0].length, kPage);
-  EXPECT_FALSE(ranges[0].retired);
+  EXPECT_EQ(ranges[0].state, BadState::in_use);
 }
 
 TEST_F(Poison, APunchedPageIsRetiredAndTheFileIsWholeAgain) {
@@ -146,7 +153,7 @@ TEST_F(Poison, APunchedPageIsRetiredAndTheFileIsWholeAgain) {
   }
   EXPECT_EQ(retired(), 0U) << "its freeing is not committed";
   fs().sync().value();
-  EXPECT_EQ(retired(), kPage);
+  EXPECT_EQ(retired(), kPage) << "one sync is enough";
   EXPECT_EQ(fs().space().bad, kPage);
   EXPECT_EQ(fs().space().withheld, 0U);
   remount(true);
@@ -202,6 +209,7 @@ TEST_F(Poison, OnAFullPoolItIsWithheldUntilThereIsSpaceForTheList) {
     EXPECT_FALSE(lost <= got && got < lost + 64 * kPage);
   }
   EXPECT_EQ(fs().space().withheld, 64 * kPage);
+  EXPECT_EQ(fs().poisoned()->front().state, BadState::withheld);
   EXPECT_EQ(retired(), 0U);
   for (int i = 0; i < 1100; ++i) static_cast<void>(fs().unlink(fmt::format("/fill-{}", i)));
   static_cast<void>(fs().quarantine());  // what is queued for eviction goes
@@ -288,6 +296,82 @@ TEST_F(Poison, APinThatIsHeldStaysGoodAndIsWaitedFor) {
   EXPECT_EQ(retired(), kPage);
 }
 
+// A pin of the lost page alone, with an entry of 4 KiB.
+TEST_F(Poison, APinOfALostPageIsWaitedFor) {
+  File file = make_file("/a", 3 * kPage, 'a');
+  pin_.emplace(file.pin(kPage, kPage, {.released_elsewhere = true}).value());
+  lose(file, kPage);
+  EXPECT_EQ(code_of(file.pin(kPage, kPage)), EHWPOISON);
+  EXPECT_EQ(code_of(file.try_pin(kPage, kPage)) == 0, false);
+  EXPECT_EQ(code_of(file.truncate(0, {.on_pinned = OnPinned::fail})), EBUSY);
+  EXPECT_EQ(code_of(file.punch(kPage, kPage, {.deadline = milliseconds(20)})), ETIMEDOUT);
+  Task waits([&] { return code_of(file.truncate(0)); });
+  std::this_thread::sleep_for(milliseconds(20));
+  EXPECT_FALSE(waits.done());
+  pin_.reset();
+  EXPECT_EQ(waits.get(), 0);
+  fs().sync().value();
+  EXPECT_EQ(retired(), kPage);
+}
+
+TEST_F(Poison, AnUnmountWaitsForAPinOfALostPage) {
+  {
+    File file = make_file("/a", 3 * kPage, 'a');
+    pin_.emplace(file.pin(kPage, kPage, {.released_elsewhere = true}).value());
+    lose(file, kPage);
+  }
+  EXPECT_EQ(code_of(fs().unmount()), EBUSY);
+  EXPECT_EQ(code_of(fs().unmount({.deadline = milliseconds(20)})), ETIMEDOUT);
+  pin_.reset();
+}
+
+// An entry of 2 MiB that lost its reference comes back whole, by a pin of another page of it.
+TEST_F(Poison, AnEntryThatIsZapDoesNotComeBack) {
+  {
+    File file = fs().open("/a", Open::read_write | Open::create).value();
+    file.allocate(0, 4 * MiB).value();
+    file.write(0, bytes(4 * MiB, 'a')).value();
+    file.pin(0, 4 * MiB).value();
+    file.zero_range(3 * kPage, kPage).value();
+    lose(file, 5 * kPage);
+    file.pin(7 * kPage, kPage).value();
+    EXPECT_EQ(code_of(file.pin(5 * kPage, kPage)), EHWPOISON);
+    EXPECT_NE(code_of(file.try_pin(5 * kPage, kPage)), 0);
+  }
+  fs().unlink("/a").value();
+}
+
+// What cannot be zeroed would show old bytes to whoever comes after a remount.
+TEST_F(Poison, APartThatCannotBeZeroedIsSaid) {
+  File file = make_file("/a", 8 * kPage, 'a');
+  lose(file, 2 * kPage);
+  EXPECT_EQ(code_of(file.zero_range(kPage, 3 * kPage)), EIO);
+  EXPECT_EQ(contents(file, kPage, kPage), bytes(kPage, 0));
+  EXPECT_EQ(contents(file, 3 * kPage, kPage), bytes(kPage, 0));
+  EXPECT_EQ(code_of(file.truncate(2 * kPage + 100)), EIO);
+  EXPECT_EQ(file.size(), 2 * kPage + 100) << "the rest is done";
+  EXPECT_EQ(code_of(file.truncate(8 * kPage)), EIO);
+  EXPECT_EQ(code_of(file.append(bytes(10, 'b'))), EIO);
+  EXPECT_EQ(file.size(), 2 * kPage + 100);
+  file.truncate(2 * kPage).value();
+  file.append(bytes(10, 'b')).value();
+  EXPECT_EQ(contents(file, 2 * kPage, kPage), bytes(10, 'b'));
+}
+
+// The worker withdraws what a copy met while the pool is being closed.
+TEST_F(Poison, AnUnmountRightAfterALoss) {
+  for (int i = 0; i < 30; ++i) {
+    {
+      File file = make_file("/a", 16 * kPage, 'a');
+      take_memory_away(device_offset(file, 5 * kPage));
+      fault_point::arm("device.memory_lost", 1);
+      EXPECT_EQ(read_code(file, 5 * kPage), EIO);
+    }
+    remount();
+    EXPECT_TRUE(fs().poisoned().value().empty()) << "nobody has told this mount";
+  }
+}
+
 // A break that waits for a pin stands in the way of taking entries away. Nobody waits for it.
 TEST_F(Poison, ABreakOfTheSamePagesIsNotWaitedFor) {
   File file = make_file("/a", 16 * kPage, 'a');
@@ -322,13 +406,11 @@ TEST_F(Poison, AnEntryComesAsThePageIsLost) {
   EXPECT_EQ(code_of(file.pin(5 * kPage, kPage)), EHWPOISON) << "an entry was left";
 }
 
-// What the library meets itself. A page of an empty file in the place of the device's stands for the machine check.
+// What the library meets itself.
 TEST_F(Poison, WhatACopyMeetsIsLearnt) {
   File file = make_file("/a", 16 * kPage, 'a');
   const std::uint64_t lost = device_offset(file, 5 * kPage);
-  const int empty = memfd_create("empty", MFD_CLOEXEC);
-  ASSERT_NE(mmap(fs().window() + lost, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, empty, 0), MAP_FAILED);
-  ::close(empty);
+  take_memory_away(lost);
   EXPECT_EQ(read_code(file, 5 * kPage), EIO);
   EXPECT_TRUE(fs().poisoned().value().empty()) << "a page that is not there may be another time";
   fault_point::arm("device.memory_lost", 1);
@@ -345,9 +427,7 @@ TEST_F(Poison, WhatACopyMeetsIsLearnt) {
 TEST_F(Poison, AStoreThatMeetsItIsLearntToo) {
   File file = make_file("/a", 16 * kPage, 'a');
   const std::uint64_t lost = device_offset(file, 5 * kPage);
-  const int empty = memfd_create("empty", MFD_CLOEXEC);
-  ASSERT_NE(mmap(fs().window() + lost, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, empty, 0), MAP_FAILED);
-  ::close(empty);
+  take_memory_away(lost);
   fault_point::arm("device.memory_lost", 1);
   EXPECT_EQ(code_of(file.write(5 * kPage, bytes(10, 'x'))), EIO);
   ASSERT_EQ(fs().poisoned().value().size(), 1U);
