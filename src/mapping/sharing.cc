@@ -29,6 +29,7 @@ namespace holdfast::mapping {
 void Mapping::make_own(PageRange range) {
   bool moved = false;
   change_unlocked(range, [&](XArray::Cursor& cursor) {
+    tree_.assert_held();  // by change_batch
     const Entry entry = cursor.entry();
     if (!entry.has_page() || !entry.shared()) return;
     HF_DEBUG_CHECK(pages_.read(entry.pfn(), entry.order()).tracked() <= (entry.tracks() ? 1U : 0U),

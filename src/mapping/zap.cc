@@ -28,6 +28,7 @@ std::optional<Mapping::BusyUnit> Mapping::zap(PageRange range, Report report) {
 
 void Mapping::remove(PageRange range) {
   change_unlocked(range, [this](XArray::Cursor& cursor) {
+    tree_.assert_held();  // by change_batch
     forget(cursor.index(), cursor.entry());
     cursor.erase();
   });
