@@ -90,6 +90,9 @@ Result<std::unique_ptr<filesystem::Handle>> Ext4Format::begin(const filesystem::
       continue;
     }
     HF_TRY(make_log_room(credits));
+    // A commit that was waited for may have failed. Before the handle opens: one that is refused counts nowhere (F1).
+    // Test: HalfDone.ABeginThatWaitsForACommitThatFails.
+    HF_TRY(check_writable());
     const std::uint64_t clusters = metadata_blocks(reservation);
     if (volume_->allocator().reserve(clusters, !reservation.takes_space)) {
       handle->open(clusters, credits);
@@ -104,7 +107,6 @@ Result<std::unique_ptr<filesystem::Handle>> Ext4Format::begin(const filesystem::
     handle->open(0, credits);
     break;
   }
-  HF_TRY(check_writable());
   ++handles_;
   credits_ += credits;
   return std::unique_ptr<filesystem::Handle>(std::move(handle));

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cerrno>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/fault_point.h"
@@ -132,6 +134,22 @@ TEST_F(HalfDone, ACommitThatWaitsForIt) {
   const InodeNumber inode = bed_->create_inode(*handle, bed_->root(), new_file()).value();
   bed_->add_name(*handle, bed_->root(), {"half", inode, FileType::regular}).value();
   handle.reset();
+  EXPECT_EQ(committed.get().error().code(), EROFS);
+  expect_stopped("half done");
+}
+
+// Refused behind the wait, it counts as no handle: the next commit would wait for that one for ever.
+TEST_F(HalfDone, ABeginThatWaitsForACommitThatFails) {
+  test::MarkCount draining("ext4.draining");
+  auto handle = bed_->begin(kSmall).value();
+  test::Task committed([this] { return bed_->commit(); });
+  ASSERT_TRUE(draining.wait_until(1));
+  test::Task begun([this] { return bed_->begin(kSmall).error().code(); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const InodeNumber inode = bed_->create_inode(*handle, bed_->root(), new_file()).value();
+  bed_->add_name(*handle, bed_->root(), {"half", inode, FileType::regular}).value();
+  handle.reset();
+  EXPECT_EQ(begun.get(), EROFS);
   EXPECT_EQ(committed.get().error().code(), EROFS);
   expect_stopped("half done");
 }
