@@ -23,6 +23,10 @@ struct Owned {
   std::uint64_t file_offset = 0;
 };
 
+bool lies_in(const Owned& part, const BadRange& range) {
+  return part.offset >= range.offset && part.offset < range.offset + range.length;
+}
+
 const char* to_string(BadState state) {
   switch (state) {
     case BadState::in_use:
@@ -114,7 +118,7 @@ class Badblocks final : public Command {
     for (const BadRange& range : ranges) {
       io.out << fmt::format("{:>16} {:>16}  {}\n", range.offset, range.length, to_string(range.state));
       for (const Owned& part : owned) {
-        if (part.offset < range.offset || part.offset >= range.offset + range.length) continue;
+        if (!lies_in(part, range)) continue;
         io.out << fmt::format("{:>16} {:>16}    {} at byte {}\n", part.offset, part.length, shown(io, part.path),
                               part.file_offset);
       }
@@ -127,7 +131,7 @@ class Badblocks final : public Command {
       Json json{{"offset", range.offset}, {"length", range.length}, {"state", to_string(range.state)}};
       json["files"] = Json::array();
       for (const Owned& part : owned) {
-        if (part.offset < range.offset || part.offset >= range.offset + range.length) continue;
+        if (!lies_in(part, range)) continue;
         json["files"].push_back({{"path", part.path},
                                  {"offset", part.file_offset},
                                  {"device_offset", part.offset},

@@ -36,7 +36,7 @@ bool PoisonList::add(PageRun run) {
   after->insert(first_behind(*after, run.first), run);
   // seq_cst: who publishes a loss looks for those who may have missed it. Partners: the loads of readers.
   snapshot_.store(after, std::memory_order_seq_cst);
-  if (old != nullptr) epoch::retire(old, [](void* snapshot) { delete static_cast<Snapshot*>(snapshot); });
+  if (old != nullptr) epoch::retire(old);
   return true;
 }
 

@@ -146,25 +146,19 @@ void Ext4Format::stop(const Error& why) {
 }
 
 Status Ext4Format::tend() {
-  bool committed = false;
   {
     const TransactionRank rank(this);
     const MutexLock lock(mutex_);
     if (read_only_ || closed_ || volume_->failure()) return {};
-    if (volume_->anything_to_commit()) {
-      idle_ = false;
-      HF_TRY(drain_and_commit());
-      committed = true;
+    if (!volume_->anything_to_commit()) {
+      // Nothing has happened for a whole interval: a good time to bring home what is in the log. A handle that is open
+      // and has changed nothing yet is no obstacle.
+      const bool was_idle = std::exchange(idle_, true);
+      return was_idle && !volume_->log_is_home() ? volume_->checkpoint() : Status();
     }
+    idle_ = false;
   }
-  if (committed) return retire_and_commit();
-  const TransactionRank rank(this);
-  const MutexLock lock(mutex_);
-  if (closed_ || volume_->failure() || volume_->anything_to_commit()) return {};
-  // Nothing has happened for a whole interval: a good time to bring home what is in the log. A handle that is open and
-  // has changed nothing yet is no obstacle.
-  if (std::exchange(idle_, true) && !volume_->log_is_home()) return volume_->checkpoint();
-  return {};
+  return commit();
 }
 
 Nanoseconds Ext4Format::tend_interval() const {

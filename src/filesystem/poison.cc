@@ -184,6 +184,7 @@ Result<std::vector<BadRange>> bad_ranges(Core& core) {
   HF_TRY(core.format().bad_blocks([&list](Pfn first, PageCount count) { list.add({first, count}); }));
   const std::vector<PageRun> retired = list.all();
   std::vector<BadRange> found;
+  found.reserve(retired.size());
   for (const PageRun& run : retired) found.push_back({run.first.bytes(), run.count.bytes(), BadState::retired});
   for (const PageRun& run : core.device().poison().all()) {
     Pfn at = run.first;
@@ -210,6 +211,11 @@ bool learn_of_lost_memory(Core& core) noexcept { return core.device().learn_of(d
 Error memory_lost(const Inode& inode, std::uint64_t offset, int code) {
   return Error(code, inode.path_hint(), fmt::format("the memory of byte {} is lost", offset),
                "copy what can be read, and punch a hole there or remove the file");
+}
+
+Error memory_failed(const Inode& inode, std::uint64_t offset, const char* done) {
+  if (inode.extents.find(page_holding(offset)).kind == Found::Kind::lost) return memory_lost(inode, offset, EIO);
+  return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be {}", offset, done));
 }
 
 }  // namespace holdfast::filesystem

@@ -2,9 +2,9 @@
 //
 // From the moment on that the device knows of it, a read and a write of such bytes fail (EIO), and so do new entries
 // and pins that need one (EHWPOISON). The withdrawal then makes the rest true: windows show a bus error there, entries
-// go, so that the lock-free way to a pin finds none, and what is free is never handed out (Format::avoid). Entries of 2
-// MiB around a lost page go as well, and come back as small ones. A file that has lost pages keeps them until they are
-// punched or cut off, or it is removed; then their blocks are never handed out again.
+// go, so that the lock-free way to a pin finds none, and what is free is never handed out (Format::avoid_lost). Entries
+// of 2 MiB around a lost page go as well, and come back as small ones. A file that has lost pages keeps them until they
+// are punched or cut off, or it is removed; then their blocks are never handed out again.
 //
 // Whoever holds a pin keeps it: the address is good, but for what the hardware says to whoever touches it. The page
 // keeps an entry then, which is ZAP for good, so that a break finds the pin and nobody else gets one.
@@ -27,8 +27,9 @@
 
 namespace holdfast::filesystem {
 
-// Says that the memory is lost, and withdraws it. Waits for no pin. EINVAL: not inside the device; nothing was done.
-// EROFS and EIO: free blocks could not be taken out of use for good; they are not handed out by this mount.
+// Says that the memory is lost, and withdraws it. Waits for no pin; for the worker's turn. EINVAL: not inside the
+// device; nothing was done. EROFS and EIO: free blocks could not be taken out of use for good; they are not handed out
+// by this mount. EAGAIN: another break has the entries of some pages, and no thread could be started to try again.
 Status lose(Core& core, std::uint64_t offset, std::uint64_t length);
 
 // What is lost, in order.
@@ -42,5 +43,7 @@ bool learn_of_lost_memory(Core& core) noexcept;
 
 // The byte of the file lies in lost memory.
 Error memory_lost(const Inode& inode, std::uint64_t offset, int code);
+// EIO: a copy to or from the byte's memory failed, which is lost, or cannot be `done` ("read", "written") now.
+Error memory_failed(const Inode& inode, std::uint64_t offset, const char* done);
 
 }  // namespace holdfast::filesystem

@@ -23,11 +23,6 @@ struct Piece {
   bool failed = false;               // the memory cannot be read
 };
 
-Error cannot_read(Inode& inode, std::uint64_t offset) {
-  if (inode.extents.find(page_holding(offset)).kind == Found::Kind::lost) return memory_lost(inode, offset, EIO);
-  return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be read", offset));
-}
-
 // What one hold keeps. The size is read inside it: pages below it cannot leave the file meanwhile.
 Piece read_held(Inode& inode, std::uint64_t offset, UserBytes& into, std::size_t at, std::size_t length) {
   Piece piece;
@@ -88,7 +83,7 @@ Result<std::size_t> read(Inode& inode, std::uint64_t offset, std::span<const iov
     done += piece.done;
     if (piece.failed) {
       if (done > 0) break;
-      return cannot_read(inode, offset + done);
+      return memory_failed(inode, offset + done, "read");
     }
     if (piece.unknown) {
       const Result<Found> found = locate_unlocked(inode, *piece.unknown);

@@ -26,10 +26,7 @@
 namespace holdfast::filesystem {
 namespace {
 
-Error cannot_store(const Inode& inode, std::uint64_t offset) {
-  if (inode.extents.find(page_holding(offset)).kind == Found::Kind::lost) return memory_lost(inode, offset, EIO);
-  return Error(EIO, inode.path_hint(), fmt::format("the memory at byte {} cannot be written", offset));
-}
+Error cannot_store(const Inode& inode, std::uint64_t offset) { return memory_failed(inode, offset, "written"); }
 
 mapping::Hold hold_pages(Inode& inode, PageRange range) {
   for (;;) {
